@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from datetime import datetime
 
 from migrate.errors import MigrationError
 from migrate.model.hmac_key import SealKey
@@ -9,9 +10,10 @@ from migrate.run.folder import RunFolder, run_folders
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.storage.folder import WorkFolder
 from q2v import wiring
-from q2v.fleet.model import Move, Step
+from q2v.fleet.model import HeldRun, Move, Stage, Step
 from q2v.fleet.steps import reads_source
 from q2v.output.following import newest_snapshot
+from q2v.output.standing import is_base_left, newest_verdict
 
 
 def planned_snapshot(move: Move, step: Step) -> str | None:
@@ -42,17 +44,52 @@ def runs_that_stand(move: Move) -> list[str]:
     """
     found = []
     with suppress(MigrationError):
-        for snapshot in _snapshots(move):
-            for folder in run_folders(snapshot):
-                with closing(RunFolder(folder, snapshot, read_only=True)) as run:
-                    state, target = run.state(), run.plan.vector_target
-                    is_here = (
-                        target.get("vector_index") in move.indexes
-                        and target.get("account") == move.account
-                    )
-                    if is_here and state.rounds and not state.rollback_completed:
-                        found.append(str(folder))
+        for _, run in _runs(move):
+            if run.state().rounds and not run.state().rollback_completed:
+                found.append(str(run.folder))
     return found[::-1]
+
+
+def newest_runs(move: Move) -> dict[str, HeldRun]:
+    """The newest run that has written, by vector index.
+
+    Empty for files that cannot be read: the commands say why.
+    """
+    found: dict[str, HeldRun] = {}
+    with suppress(MigrationError):
+        for index, run in _runs(move):
+            if run.state().rounds or run.state().rollback_opened:
+                found[index] = _held(run)
+        return found
+    return {}
+
+
+def _held(run: RunFolder) -> HeldRun:
+    state = run.state()
+    stage = Stage.STANDS
+    if state.rollback_opened:
+        is_whole = state.rollback_completed and not is_base_left(run)
+        stage = Stage.ROLLED_BACK if is_whole else Stage.ROLLING_BACK
+    verdict = None
+    with suppress(MigrationError):  # a damaged report is for `q2v status` to say
+        verdict = newest_verdict(run)
+    return HeldRun(
+        stage=stage,
+        created_s=datetime.fromisoformat(run.plan.created_at).timestamp(),
+        conflicts=state.rollback_conflicts,
+        verdict=verdict,
+    )
+
+
+def _runs(move: Move) -> Iterator[tuple[str, RunFolder]]:
+    """The runs into the move's indexes, each with its index, the oldest first."""
+    for snapshot in _snapshots(move):
+        for folder in run_folders(snapshot):
+            with closing(RunFolder(folder, snapshot, read_only=True)) as run:
+                target = run.plan.vector_target
+                index = target.get("vector_index")
+                if index in move.indexes and target.get("account") == move.account:
+                    yield str(index), run
 
 
 def _snapshots(move: Move) -> Iterator[Snapshot]:

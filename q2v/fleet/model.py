@@ -1,6 +1,7 @@
 """What fleet.toml says, as records."""
 
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from pathlib import Path
 
 from migrate.cloudflare.client.base_url import account_fingerprint
@@ -67,6 +68,24 @@ class Move:
     def account(self) -> str:
         """The fingerprint of the account, which names it in files and on pages."""
         return account_fingerprint(self.account_id)
+
+
+class Stage(Enum):
+    """What became of a run."""
+
+    STANDS = auto()
+    ROLLING_BACK = auto()  # its rollback has begun, or that of the run that it continues from
+    ROLLED_BACK = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRun:
+    """The newest run into a vector index that has written, as its files say."""
+
+    stage: Stage
+    created_s: float  # in seconds since 1970
+    conflicts: int = 0  # that its rollback has left
+    verdict: str | None = None  # of its newest reconcile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,14 +9,17 @@ from migrate.model.stamps import iso_stamp
 from migrate.run.folder import REPORT_BYTES_MAX
 from migrate.storage.local_folder import LocalFolder
 from q2v.fleet.file import FLEET_NAME
-from q2v.fleet.model import Fleet, Move
+from q2v.fleet.model import Fleet, HeldRun, Move, Stage, Step
 from q2v.fleet.schedule import Phase, Standing, exit_code
 from q2v.fleet.state import PLAN_ORDER, FleetState, MoveState, StepState, is_retried
+from q2v.fleet.steps import Given, command_by_hand
 
 REPORT_FORMAT = 1
 RUN, PLAN = ("q2v", "fleet", "run"), ("q2v", "fleet", "plan")
 FOLDER_NAME = "fleet"
 FLEET_REPORT, FLEET_PAGE = "report.json", "report.html"
+EQUAL = "equal"  # a verdict
+_WRITTEN = ("acknowledged", "quarantined", "kv_entries")
 _SUMS = ("points", "moved", "quarantined", "kv_entries", "requests")
 
 
@@ -26,8 +29,11 @@ def make_report(
     """The document, in the order of the file."""
     rows = [_row(fleet, move, state, found[move.name]) for move in fleet.moves]
     code = exit_code(fleet, state, dict(found))
-    if any(row["adds_up"] is False for row in rows) and (not code or is_retried(code)):
-        code = ExitCode.DRIFT
+    # What the documents and the folders say beyond the exit codes.
+    codes = [row["exit_code"] for row in rows if row["phase"] == Phase.STOPPED]
+    stops = [one for one in codes if one and not is_retried(one)]
+    if not code or (stops and is_retried(code)):
+        code = next(iter(stops + codes), code)
     return {
         "format": REPORT_FORMAT,
         "at": iso_stamp(now_s),
@@ -50,12 +56,14 @@ Documents = dict[str, dict[str | None, dict[str, Any]]]  # by command, and by ve
 def _row(fleet: Fleet, move: Move, whole: FleetState, standing: Standing) -> dict[str, Any]:
     state = whole.move(move.name)
     documents = _documents(fleet, move, state)
-    written = list((documents.get("migrate") or documents.get("catch-up") or {}).values())
-    compared = list(documents.get("reconcile", {}).values())
+    runs = whole.held.get(move.name, {})
+    kept = {command: _of_standing(move, found, runs) for command, found in documents.items()}
+    written = list((kept.get("migrate") or kept.get("catch-up") or {}).values())
+    compared = list(kept.get("reconcile", {}).values())
     taken = [*documents.get("snapshot", {}).values(), *written]
     steps = [_step(state.steps.get(step.name) or StepState(step.name)) for step in move.steps]
     failed = _failure(fleet, whole, move, standing)
-    pages = [one["page"] for one in documents.get("report", {}).values() if "page" in one]
+    pages = [one["page"] for one in kept.get("report", {}).values() if "page" in one]
     row = {
         "name": move.name,
         "phase": standing.phase.value,
@@ -75,13 +83,61 @@ def _row(fleet: Fleet, move: Move, whole: FleetState, standing: Standing) -> dic
         "kv_namespace_id": move.settings.target.kv_namespace_id or whole.namespaces.get(move.name),
         "account": move.account,
         "page": pages[0] if pages else None,
-        "next": failed.get("next") or _following(fleet, move, documents, standing),
+        "next": failed.get("next") or _following(fleet, move, whole, standing, documents),
         "steps": steps,
     }
-    return row | _of_indexes(move, row, documents)
+    row |= _of_indexes(move, row, kept, is_whole=not any(map(_is_undone, runs.values())))
+    if row["phase"] == Phase.DONE and _was_equal(documents) and row["verdict"] not in {None, EQUAL}:
+        row |= _not_equal(fleet, move, whole, row["verdict"])
+    return row
 
 
-def _of_indexes(move: Move, row: dict[str, Any], documents: Documents) -> dict[str, Any]:
+def _is_undone(run: HeldRun) -> bool:
+    return run.stage is not Stage.STANDS
+
+
+def _of_standing(
+    move: Move, found: Mapping[str | None, dict[str, Any]], runs: Mapping[str, HeldRun]
+) -> dict[str | None, dict[str, Any]]:
+    """The documents of a command, by index, as far as they say what stands in the move's folder.
+
+    Of a run that is undone, nothing of it is counted. The verdict is that of the newest reconcile,
+    also of one that was no step of this round.
+    """
+    kept: dict[str | None, dict[str, Any]] = {}
+    for index, document in found.items():
+        run = runs.get(index or ", ".join(move.indexes))
+        if run is None:
+            kept[index] = document
+        elif _is_undone(run):
+            counts = {key: 0 for key in _WRITTEN if document.get(key) is not None}
+            kept[index] = {key: document[key] for key in ("points",) if key in document} | counts
+        else:
+            kept[index] = document | ({"verdict": run.verdict} if "verdict" in document else {})
+    return kept
+
+
+def _was_equal(documents: Documents) -> bool:
+    compared = documents.get("reconcile", {}).values()
+    return bool(compared) and all(one.get("verdict") == EQUAL for one in compared)
+
+
+def _not_equal(fleet: Fleet, move: Move, whole: FleetState, verdict: str) -> dict[str, Any]:
+    """The row of a move whose steps are done, and which a later reconcile has not found equal."""
+    code = ExitCode.INDETERMINATE if verdict == "indeterminate" else ExitCode.DRIFT
+    given = Given(kv_namespace_id=whole.namespaces.get(move.name))
+    command = command_by_hand(fleet, move, Step(("status",)), given)
+    return {
+        "phase": Phase.STOPPED.value,
+        "why": f"a reconcile after its steps has the verdict {verdict}",
+        "exit_code": int(code),
+        "next": f"`{command}` says what comes next",
+    }
+
+
+def _of_indexes(
+    move: Move, row: dict[str, Any], documents: Documents, *, is_whole: bool
+) -> dict[str, Any]:
     """The indexes of a move over several, and whether their rows are those of the snapshot."""
     if not move.is_sharded:
         return {"indexes": [], "adds_up": None}
@@ -96,7 +152,7 @@ def _of_indexes(move: Move, row: dict[str, Any], documents: Documents) -> dict[s
         for name in move.indexes
     ]
     counts = [row["points"], *(one[key] for one in indexes for key in ("moved", "quarantined"))]
-    if None in counts:
+    if None in counts or not is_whole:
         return {"indexes": indexes, "adds_up": None}
     found = row["moved"] + row["quarantined"]
     if found == row["points"]:
@@ -165,7 +221,7 @@ def _step(state: StepState) -> dict[str, Any]:
 
 def _failure(fleet: Fleet, whole: FleetState, move: Move, standing: Standing) -> dict[str, Any]:
     """What the last step that failed has said: `exit_code`, `what` and `next`."""
-    if standing.phase is Phase.CHANGED:
+    if standing.phase in {Phase.CHANGED, Phase.ROLLING_BACK}:
         return {"exit_code": int(ExitCode.PRECONDITION), "next": None}
     if standing.step is None or standing.phase is Phase.NOT_BEGUN:
         return {}
@@ -198,7 +254,11 @@ def options_of(fleet: str, folder: str) -> list[str]:
     return [*options, *([] if folder == FOLDER_NAME else ["--dir", folder])]
 
 
-def _following(fleet: Fleet, move: Move, documents: Documents, standing: Standing) -> str | None:
+def _following(
+    fleet: Fleet, move: Move, whole: FleetState, standing: Standing, documents: Documents
+) -> str | None:
+    if standing.phase in {Phase.ROLLED_BACK, Phase.ROLLING_BACK}:
+        return _after_undoing(fleet, move, whole, standing)
     if standing.phase is Phase.CHANGED:
         place = options_of(str(fleet.path), str(fleet.directory))
         accept, again = (
@@ -212,6 +272,24 @@ def _following(fleet: Fleet, move: Move, documents: Documents, standing: Standin
         return None
     last = move.steps[-1]
     return documents.get(last.command, {}).get(last.index, {}).get("next")
+
+
+def _after_undoing(fleet: Fleet, move: Move, whole: FleetState, standing: Standing) -> str:
+    """How a move is moved again, after its rollback is complete."""
+    place = options_of(str(fleet.path), str(fleet.directory))
+    typed = whole.order.split("\n") if whole.order else []
+    again = f"`{shlex.join([*RUN, *typed, '--again', move.name, *place])}` moves it again"
+    if standing.phase is Phase.ROLLED_BACK:
+        return again
+    runs = whole.held[move.name]
+    left = [name for name, run in runs.items() if run.stage is not Stage.ROLLED_BACK]
+    # A rollback that has begun comes before those that have not.
+    left.sort(key=lambda index: runs[index].stage is not Stage.ROLLING_BACK)
+    step = Step(("rollback", "--execute"), left[0] if move.is_sharded else None)
+    given = Given(kv_namespace_id=whole.namespaces.get(move.name))
+    undo = command_by_hand(fleet, move, step, given)
+    more = f", and the same for {', '.join(left[1:])}" if left[1:] else ""
+    return f"`{undo}` undoes what is left{more}; then {again}"
 
 
 # What the members of a command's document are that are shown or added up.

@@ -10,7 +10,7 @@ from migrate.storage.journal_file import JournalFile
 from migrate.storage.journal_lines import JOURNAL_FORMAT, Entry
 from migrate.storage.local_folder import LocalFolder
 from migrate.words import counted
-from q2v.fleet.held import planned_snapshot
+from q2v.fleet.held import newest_runs, planned_snapshot
 from q2v.fleet.model import LOGS, Fleet, Move, Step
 from q2v.fleet.process import RunningCommand
 from q2v.fleet.report import document_of
@@ -65,6 +65,8 @@ class FleetRun:
         for name in again:
             self._note({"type": "again", "move": name, "at_s": self._now_s()})
         for move in self.fleet.moves:
+            if self.state.move(move.name).steps:
+                self.state.held[move.name] = newest_runs(move)
             if move.name in accepted and is_changed(move, self.state.move(move.name)):
                 self._note(
                     {
@@ -159,6 +161,7 @@ class FleetRun:
             "code": code,
             "counts": counts,
         }
+        self.state.held[one.move.name] = newest_runs(one.move)
         namespace = self._namespace_of(one, code)
         self._note(entry if namespace is None else entry | {"kv_namespace_id": namespace})
         ending, log = (
@@ -209,6 +212,12 @@ class FleetRun:
     def _stop_all(self) -> None:
         for one in self._running:
             one.command.stop()
+        if self._running:
+            self.progress.say(
+                f"stopping: {counted(len(self._running), 'command')} at the next safe point; a "
+                "second Ctrl-C ends the fleet at once, then `q2v fleet status` says how far each "
+                "move is"
+            )
         for one in self._running:
             self._end(one, is_stopped=True)
         self._running.clear()

@@ -1,12 +1,14 @@
 """Which step of which move is due, and what keeps the others. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from migrate.errors import ExitCode
 from migrate.words import counted
-from q2v.fleet.model import Fleet, Move, Step
-from q2v.fleet.state import FleetState, MoveState, is_retried
+from q2v.fleet.model import Fleet, HeldRun, Move, Stage, Step
+from q2v.fleet.state import FleetState, MoveState, StepState, is_retried
+from q2v.fleet.steps import UNDOING, WRITING
 
 
 class Phase(StrEnum):
@@ -21,13 +23,24 @@ class Phase(StrEnum):
     STOPPED = "stopped"  # by an exit code that is not tried again
     TRIED = "tries used up"
     CHANGED = "settings changed"
+    ROLLED_BACK = "rolled back"  # since its steps have written
+    ROLLING_BACK = "rolling back"  # a part of what they have written is undone
     OVER = "window over"
     NOT_BEGUN = "not begun"  # because a move before it has stopped
 
 
 # These do not change while the fleet runs.
 FINAL = frozenset(
-    {Phase.DONE, Phase.STOPPED, Phase.TRIED, Phase.CHANGED, Phase.OVER, Phase.NOT_BEGUN}
+    {
+        Phase.DONE,
+        Phase.STOPPED,
+        Phase.TRIED,
+        Phase.CHANGED,
+        Phase.ROLLED_BACK,
+        Phase.ROLLING_BACK,
+        Phase.OVER,
+        Phase.NOT_BEGUN,
+    }
 )
 
 
@@ -54,7 +67,10 @@ def standings(fleet: Fleet, state: FleetState, now_s: float) -> dict[str, Standi
     def find(move: Move) -> Standing:
         if move.name not in found:
             before = {name: find(moves[name]) for name in move.after}
-            found[move.name] = _standing(fleet, move, state.move(move.name), before, now_s)
+            of_move = state.move(move.name)
+            found[move.name] = _undone(move, of_move, state.held.get(move.name, {})) or _standing(
+                fleet, move, of_move, before, now_s
+            )
         return found[move.name]
 
     return {move.name: find(move) for move in fleet.moves}
@@ -74,6 +90,43 @@ def _standing(
         or _held_by(before, step)
         or _when(fleet, move, state, step, now_s)
     )
+
+
+def _undone(move: Move, state: MoveState, runs: Mapping[str, HeldRun]) -> Standing | None:
+    """Whether what the steps of a move have written is undone: none of them is repeated then.
+
+    A rollback among the steps themselves is a step like others.
+    """
+    if any(step.is_begun for step in state.steps.values()):
+        return None
+    wrote: set[str] = set()
+    for step in move.steps:
+        indexes = move.indexes if step.index is None else (step.index,)
+        if step.command in UNDOING:
+            wrote.difference_update(indexes)
+        elif step.command in WRITING:
+            known = state.step(step.name)
+            wrote.update(one for one in indexes if one in runs and _is_of(runs[one], known))
+    stages = {index: runs[index].stage for index in move.indexes if index in wrote}
+    undone = [index for index, stage in stages.items() if stage is Stage.ROLLED_BACK]
+    if undone and len(undone) == len(stages):
+        conflicts = sum(runs[index].conflicts for index in undone)
+        but = f", but for {counted(conflicts, 'conflict')}" if conflicts else ""
+        return Standing(Phase.ROLLED_BACK, why=f"what it has written is undone{but}")
+    if any(stage is Stage.ROLLING_BACK for stage in stages.values()):
+        return Standing(Phase.ROLLING_BACK, why="its rollback is not complete")
+    if undone:
+        left = [index for index in stages if index not in undone]
+        why = f"it is rolled back in {', '.join(undone)}, and not in {', '.join(left)}"
+        return Standing(Phase.ROLLING_BACK, why=why)
+    return None
+
+
+def _is_of(run: HeldRun, step: StepState) -> bool:
+    """Whether a step has written this run: it is done, or has begun before the run was made."""
+    if step.is_done:
+        return True
+    return step.first_s is not None and run.created_s >= int(step.first_s)
 
 
 def _ended(move: Move, state: MoveState, step: Step) -> Standing | None:
@@ -138,13 +191,13 @@ def exit_code(fleet: Fleet, state: FleetState, found: dict[str, Standing]) -> in
 def _code(state: MoveState, standing: Standing) -> int:
     """The exit code of a move; 0 for one that was not begun: another has one."""
     match standing.phase:
-        case Phase.DONE | Phase.NOT_BEGUN | Phase.WAITING:
+        case Phase.DONE | Phase.ROLLED_BACK | Phase.NOT_BEGUN | Phase.WAITING:
             return ExitCode.DONE
         case Phase.STOPPED | Phase.TRIED:
             assert standing.step is not None
             code = state.step(standing.step.name).code or ExitCode.INTERNAL
             return code if code in set(ExitCode) else ExitCode.UNAVAILABLE
-        case Phase.CHANGED:
+        case Phase.CHANGED | Phase.ROLLING_BACK:
             return ExitCode.PRECONDITION
         case _:
             return ExitCode.BUDGET

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from migrate.errors import ExitCode
 from migrate.model.sealed_json import damaged
 from migrate.storage.journal_lines import Entry, check_format
+from q2v.fleet.model import HeldRun
 
 FLEET_JOURNAL = "fleet.jsonl"
 PLAN_STEPS = ("check", "plan")  # of `q2v fleet plan`
@@ -38,7 +39,8 @@ class StepState:
     tried: int = 0  # in all
     code: int | None = None  # of the last try that has ended
     is_begun: bool = False  # and not ended
-    begun_s: float | None = None  # of the last try, in seconds since 1970
+    first_s: float | None = None  # when the first try was begun, in seconds since 1970
+    begun_s: float | None = None  # of the last try
     ended_s: float | None = None
     log: str | None = None  # names below the fleet's folder
     document: str | None = None
@@ -73,6 +75,8 @@ class FleetState:
     shown: str = ""  # the same, but for the last start that was no plan
     begun: int = 0  # commands, in all: numbers the logs
     namespaces: dict[str, str] = field(default_factory=dict)  # KV, by move: made by `provision`
+    # What lies in the folders of the moves, by move and vector index. Not from the journal.
+    held: dict[str, dict[str, HeldRun]] = field(default_factory=dict)
 
     def move(self, name: str) -> MoveState:
         """The state of a move in the present round."""
@@ -122,6 +126,7 @@ def apply(state: FleetState, entry: Entry) -> None:
             of_move.settings_sha256 = _text(entry.get("settings_sha256"))
             found = of_move.step(step)
             found.is_begun, found.begun_s, found.ended_s = True, at_s, None
+            found.first_s = at_s if found.first_s is None else found.first_s
             found.log, found.document = log, document
             found.documents.append(document)
             found.tried += 1

@@ -17,6 +17,7 @@ STEPS_DEFAULT = ("snapshot", "migrate", "reconcile")
 # What the fleet gives each command, where it takes it.
 _GIVEN = ("--dir", "--config", "--json", "--budget", "--local", "--log-file", "--progress")
 _NEEDED = frozenset({"--dir", "--config", "--json"})
+WRITING = frozenset({"migrate", "catch-up"})
 UNDOING = frozenset({"rollback", "reset-target"})  # what came last is undone first
 # What the fleet reads from the settings file of a move, to keep moves apart and to ask once.
 _OF_SETTINGS = ("--account-id", "--api-base-url", "--kv-namespace-id", "--vector-index")

@@ -1,12 +1,14 @@
 """Where snapshots and runs of a folder stand, read from their files."""
 
 from contextlib import closing, suppress
+from typing import get_args
 
 from migrate.errors import ArtefactDamagedError, MigrationError
 from migrate.model.hmac_key import SealKey
+from migrate.model.sealed_json import damaged
 from migrate.run.choose import open_base
 from migrate.run.drift_report import journals_compared
-from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, run_folders
+from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, report_folders, run_folders
 from migrate.run.next_step import Finding, Sealing, read_finding
 from migrate.snapshot.begun.journal import open_snapshot_journal
 from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
@@ -16,6 +18,7 @@ from migrate.storage.layout import REPORT, reconcile_name
 from q2v import wiring
 from q2v.settings import Settings
 from reconcile.gate.record import is_newest_go
+from reconcile.report.report import Verdict
 
 ANY = SourceScope(collection=None, filter=None)  # every collection, whole or in part
 
@@ -122,6 +125,18 @@ def is_reconcile_begun(run: RunFolder) -> bool:
 
 def _reconcile(run: RunFolder, number: int) -> Folder:
     return run.reconciles.child(reconcile_name(number))
+
+
+def newest_verdict(run: RunFolder) -> str | None:
+    """Of the newest reconcile that has a report. Raises ArtefactDamagedError."""
+    reports = report_folders(run, REPORT)
+    if not reports:
+        return None
+    report = reports[-1].file(REPORT)
+    verdict = report.read_json_object(bytes_max=REPORT_BYTES_MAX).get("verdict")
+    if verdict not in get_args(Verdict):
+        raise damaged(str(report), "it holds no verdict")
+    return str(verdict)
 
 
 def current_finding(run: RunFolder) -> Finding | None:

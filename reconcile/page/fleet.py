@@ -12,6 +12,8 @@ _TONES = {
     "tries used up": "bad",
     "window over": "bad",
     "settings changed": "warn",
+    "rolled back": "warn",
+    "rolling back": "bad",
     "running": "warn",
     "not begun": "none",
 }

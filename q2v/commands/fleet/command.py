@@ -21,7 +21,7 @@ from migrate.words import counted
 from q2v import wiring
 from q2v.commands.fleet.shown import ended_in_words, show_plan, show_report
 from q2v.fleet.file import FLEET_NAME, read_fleet
-from q2v.fleet.held import has_run, runs_that_stand
+from q2v.fleet.held import has_run, newest_runs, runs_that_stand
 from q2v.fleet.model import Fleet, Move, Step
 from q2v.fleet.outlook import make_outlook
 from q2v.fleet.page import write_report
@@ -147,7 +147,9 @@ def _show_status(fleet: Fleet, clock: Clock, *, as_json: bool) -> None:
     if state.in_progress and not _is_at_work(fleet):
         for step in state.in_progress:
             step.is_begun = False
-    report = _report(_without_idle(_with_steps(fleet, state)), state, clock)
+    fleet = _with_steps(fleet, state)
+    state.held = {move.name: newest_runs(move) for move in fleet.moves}
+    report = _report(_without_idle(fleet), state, clock)
     has_page = LocalFolder(fleet.directory).has_file(FLEET_PAGE)
     show_report(report, as_json=as_json, has_page=has_page)
 

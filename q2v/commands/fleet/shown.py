@@ -17,6 +17,8 @@ _MARKS = {
     Phase.STOPPED.value: "fail",
     Phase.TRIED.value: "fail",
     Phase.CHANGED.value: "decide",
+    Phase.ROLLED_BACK.value: "undone",
+    Phase.ROLLING_BACK.value: "fail",
     Phase.OVER.value: "fail",
     Phase.NOT_BEGUN.value: "skipped",
 }
@@ -32,7 +34,8 @@ def show_report(report: dict[str, Any], *, as_json: bool, has_page: bool = True)
     write_texts(
         [
             "",
-            f"{counts['done']} of {counted(counts['moves'], 'move')} done{_sums(report)}",
+            f"{counts['done']} of {counted(counts['moves'], 'move')} done{_undone(report)}"
+            f"{_sums(report)}",
             *([f"page: {report['folder']}/{FLEET_PAGE}"] if has_page else []),
             *_following(report),
         ]
@@ -45,8 +48,8 @@ def ended_in_words(fleet: Fleet, state: FleetState, found: Mapping[str, Standing
     for move in fleet.moves:
         standing = found[move.name]
         step = None if standing.step is None else standing.step.name
-        if standing.phase is Phase.DONE:
-            groups.setdefault("done", []).append(move.name)
+        if standing.phase in {Phase.DONE, Phase.ROLLED_BACK}:
+            groups.setdefault(standing.phase.value, []).append(move.name)
         elif not any(one.tried for one in state.move(move.name).steps.values()):
             groups.setdefault("not begun", []).append(move.name)
         elif standing.is_final:
@@ -55,9 +58,14 @@ def ended_in_words(fleet: Fleet, state: FleetState, found: Mapping[str, Standing
             groups.setdefault("to be continued", []).append(f"{move.name} at {step}")
     return "; ".join(
         f"{counted(len(groups[name]), 'move')} {name}: {', '.join(groups[name])}"
-        for name in ("done", "to be continued", "failed", "not begun")
+        for name in ("done", "rolled back", "to be continued", "failed", "not begun")
         if name in groups
     )
+
+
+def _undone(report: dict[str, Any]) -> str:
+    undone = report["counts"][Phase.ROLLED_BACK]
+    return f", {undone:,} rolled back" if undone else ""
 
 
 def _sums(report: dict[str, Any]) -> str:
@@ -74,7 +82,7 @@ def _sums(report: dict[str, Any]) -> str:
 def _report_row(row: dict[str, Any]) -> TableRow:
     phase = row["phase"]
     parts = [phase if not row["verdict"] else f"{phase}, {row['verdict']}"]
-    if row["moved"] is not None:
+    if row["moved"] is not None and phase != Phase.ROLLED_BACK:
         parts.append(f"{row['moved']:,} of {counted(row['points'] or 0, 'point')} moved")
     if row["quarantined"]:
         parts.append(f"{row['quarantined']:,} quarantined")
@@ -90,8 +98,9 @@ def _report_row(row: dict[str, Any]) -> TableRow:
 
 def _following(report: dict[str, Any]) -> list[str]:
     """The next command of the whole fleet."""
-    if report["counts"]["done"] == report["counts"]["moves"]:
-        return []
+    undone = [row["name"] for row in report["moves"] if row["phase"] == Phase.ROLLED_BACK]
+    if report["counts"]["done"] + len(undone) == report["counts"]["moves"]:
+        return []  # the row of a move that is rolled back says how it is moved again
     return ["", f"next: {shlex.join([*RUN, *(report['steps'] or []), *_options(report)])}"]
 
 

@@ -2,20 +2,16 @@
 
 from functools import partial
 from pathlib import Path
-from typing import get_args
 
 import click
 
 from migrate.errors import UsageError
 from migrate.mapping.kv_entries import COUNTER_MEANING
-from migrate.model.sealed_json import damaged
 from migrate.run.choose import find_run, planned_target
-from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, report_folders
 from migrate.run.journal import RunState
 from migrate.run.refused_vectors import refused_points
 from migrate.snapshot.folder import sealed_folders, unsealed_folders
 from migrate.storage.folder import WorkFolder
-from migrate.storage.layout import REPORT
 from migrate.upload.kv_index import counter_value
 from q2v import wiring
 from q2v.commands.inspect.indexes import show_indexes
@@ -26,8 +22,8 @@ from q2v.output.following import Following, completed, following_folder, followi
 from q2v.output.refusal_notes import refusal_notes
 from q2v.output.render import Cell, elsewhere_cells, format_reasons, render
 from q2v.output.route import UNREAD_VECTORS, route_from_snapshot
+from q2v.output.standing import newest_verdict
 from q2v.settings import Settings
-from reconcile.report.report import Verdict
 
 _ELSEWHERE = "no snapshot here: if there is one in another folder, name that folder with --dir"
 
@@ -58,7 +54,7 @@ def command(*, run: Path | None, folder: Place, as_json: bool, settings: Setting
         _show_without_run(directory, absolute(folder), following, as_json=as_json)
         return
     state = opened.state()
-    verdict = _newest_verdict(opened)
+    verdict = newest_verdict(opened)
     following = following_run(opened, settings)
     acknowledged = state.vectors_acknowledged()
     unchanged = opened.plan.vectors - opened.plan.vectors_to_write  # moved by the run before
@@ -160,14 +156,3 @@ def _in_doubt(state: RunState) -> int:
         for batches in round_.batches.values()
         for batch in batches
     )
-
-
-def _newest_verdict(run: RunFolder) -> str | None:
-    reports = report_folders(run, REPORT)
-    if not reports:
-        return None
-    report = reports[-1].file(REPORT)
-    verdict = report.read_json_object(bytes_max=REPORT_BYTES_MAX).get("verdict")
-    if verdict not in get_args(Verdict):
-        raise damaged(str(report), "it holds no verdict")
-    return str(verdict)

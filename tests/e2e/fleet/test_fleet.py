@@ -267,6 +267,48 @@ def test_plan_run_other_steps_and_settings_that_change(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.fault("E07", "E09")
+def test_a_move_that_is_rolled_back_is_neither_done_nor_moved_until_again(tmp_path: Path) -> None:
+    with fleet_bench(tmp_path, {"docs": 20, "wiki": 30}) as bench:
+        moved = bench.run("run")
+        undone = bench.run("run", "rollback --execute")
+        begun = len(names_of(bench.entries(), "begun"))
+        plain = bench.run("run")
+        begun_by_plain = len(names_of(bench.entries(), "begun")) - begun
+        status = bench.run("status", as_json=False)
+        advice = re.findall(r"`([^`]+)`", rows(plain.document)["docs"]["next"])
+        again = bench.run_as_typed(advice[0])
+        then = bench.run("status")
+        emptied = bench.run("run", "reset-target --execute")
+        last = bench.run("run")
+        left = {name: bench.vectors(name) for name in bench.collections}
+        page = (bench.directory / "report.html").read_text()
+
+    assert (moved.exit_code, undone.exit_code) == (ExitCode.DONE, ExitCode.DONE), undone.stdout
+    assert plain.exit_code == ExitCode.DONE
+    assert begun_by_plain == 0
+    for row in plain.document["moves"]:
+        assert (row["phase"], row["verdict"], row["moved"]) == ("rolled back", None, 0)
+    assert plain.document["counts"]["done"] == 0
+    assert plain.document["sums"]["moved"] == 0
+    assert "0 of 2 moves done, 2 rolled back: 0 vectors moved" in status.stdout
+    assert "equal" not in status.stdout
+
+    assert again.exit_code == ExitCode.DONE, again.stderr
+    found = rows(then.document)
+    assert (found["docs"]["phase"], found["docs"]["verdict"]) == ("done", "equal")
+    assert (found["docs"]["moved"], found["wiki"]["phase"]) == (20, "rolled back")
+    assert then.document["sums"]["moved"] == 20
+
+    # The namespace is shared: the other reset may have seen the keys of docs, which is exit 4.
+    assert rows(emptied.document)["docs"]["phase"] == "done", emptied.stdout
+    assert {row["phase"] for row in last.document["moves"]} == {"rolled back"}
+    assert left == {"docs": 0, "wiki": 0}
+    assert "rolled back" in page
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.fault("E07", "E08")
 def test_a_collection_over_several_indexes_is_one_move_whose_rows_add_up(tmp_path: Path) -> None:

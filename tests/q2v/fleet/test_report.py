@@ -9,7 +9,7 @@ import pytest
 
 from migrate.errors import ExitCode
 from q2v.fleet.file import read_fleet
-from q2v.fleet.model import Fleet
+from q2v.fleet.model import Fleet, HeldRun, Stage
 from q2v.fleet.report import make_report
 from q2v.fleet.schedule import standings
 from q2v.fleet.state import FleetState, fold_fleet
@@ -91,6 +91,61 @@ def test_the_verdict_is_that_of_the_worst_index(tmp_path: Path) -> None:
     of = fleet(tmp_path)
     found = report(of, done(of, {"reconcile [docs-1]": {"verdict": "drift"}}))
     assert found["moves"][0]["verdict"] == "drift"
+
+
+def holding(of: Fleet, first: HeldRun, second: HeldRun) -> dict[str, Any]:
+    """The report of a move whose steps are done, with these runs in its folder."""
+    state = done(of, {})
+    state.held["docs"] = {"docs-0": first, "docs-1": second}
+    return report(of, state)
+
+
+def run(stage: Stage, verdict: str | None = "equal") -> HeldRun:
+    return HeldRun(stage=stage, created_s=2.0, verdict=verdict)
+
+
+def test_what_is_rolled_back_counts_nothing_and_leads_to_again(tmp_path: Path) -> None:
+    of = fleet(tmp_path)
+    found = holding(of, run(Stage.ROLLED_BACK), run(Stage.ROLLED_BACK))
+
+    (row,) = found["moves"]
+    assert (row["phase"], row["verdict"], row["adds_up"]) == ("rolled back", None, None)
+    assert (row["points"], row["moved"], row["quarantined"], row["requests"]) == (10, 0, 0, 9)
+    assert (found["exit_code"], found["counts"]["done"]) == (0, 0)
+    assert (found["counts"]["rolled back"], found["sums"]["moved"]) == (1, 0)
+    place = f"--file {of.path} --dir {of.directory}"
+    assert row["next"] == f"`q2v fleet run --again docs {place}` moves it again"
+
+
+def test_of_a_move_that_is_half_undone_the_other_half_counts(tmp_path: Path) -> None:
+    of = fleet(tmp_path)
+    found = holding(of, run(Stage.STANDS), run(Stage.ROLLED_BACK))
+
+    (row,) = found["moves"]
+    assert (row["phase"], row["adds_up"], row["moved"]) == ("rolling back", None, 6)
+    assert row["why"] == "it is rolled back in docs-1, and not in docs-0"
+    assert (found["exit_code"], row["exit_code"]) == (ExitCode.PRECONDITION,) * 2
+    undo, _, again = row["next"].partition("; then ")
+    assert undo.startswith("`q2v rollback --execute --config ")
+    assert undo.endswith(" --vector-index docs-0` undoes what is left")
+    assert "--again docs" in again
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("drift", 4), ("indeterminate", 13)])
+def test_a_later_reconcile_has_the_word(tmp_path: Path, verdict: str, code: int) -> None:
+    of = fleet(tmp_path)
+    found = holding(of, run(Stage.STANDS), run(Stage.STANDS, verdict))
+
+    (row,) = found["moves"]
+    assert (row["phase"], row["verdict"], row["exit_code"]) == ("stopped", verdict, code)
+    assert found["exit_code"] == code
+    assert row["next"].startswith("`q2v status --config ")
+
+
+def test_without_a_later_reconcile_a_new_run_has_no_verdict(tmp_path: Path) -> None:
+    of = fleet(tmp_path)
+    (row,) = holding(of, run(Stage.STANDS), run(Stage.STANDS, None))["moves"]
+    assert (row["phase"], row["verdict"], row["adds_up"]) == ("done", None, True)
 
 
 def test_a_document_that_was_cut_off_counts_as_none(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import ExitCode
-from q2v.fleet.model import Fleet, Move, Step
+from q2v.fleet.model import Fleet, HeldRun, Move, Stage, Step
 from q2v.fleet.schedule import Phase, exit_code, standings
 from q2v.fleet.state import PLAN_ORDER, RETRY, FleetState, apply, fold_fleet
 from q2v.fleet.windows import Once
 from q2v.settings import Settings
+from q2v.settings.sections import TargetSettings
 
 pytestmark = pytest.mark.fault("E07")
 
@@ -192,6 +193,63 @@ def test_what_was_typed_is_due_again_when_other_steps_have_begun_since() -> None
     apply(known, started(undo))
 
     assert phases(undone, known) == [Phase.READY, Phase.READY]
+
+
+def held(stage: Stage, *, created_s: float = NOW_S - 15, conflicts: int = 0) -> HeldRun:
+    return HeldRun(stage=stage, created_s=created_s, conflicts=conflicts)
+
+
+def into(index: str) -> Settings:
+    return Settings(target=TargetSettings(vector_index=index))
+
+
+def test_a_move_that_was_rolled_back_is_neither_done_nor_due() -> None:
+    two = fleet(move("docs", settings=into("a")), move("wiki", after=("docs",)))
+    known = state(ended("docs", "snapshot", 0), ended("docs", "migrate", 0))
+    assert phases(two, known) == [Phase.DONE, Phase.READY]
+
+    known.held["docs"] = {"a": held(Stage.ROLLED_BACK, conflicts=3)}
+
+    assert phases(two, known) == [Phase.ROLLED_BACK, Phase.NOT_BEGUN]
+    found = standings(two, known, NOW_S)
+    assert found["docs"].why == "what it has written is undone, but for 3 conflicts"
+    assert found["wiki"].why.startswith("because of docs: what it has written is undone")
+    assert exit_code(two, known, found) == 0
+
+    known.held["docs"] = {"a": held(Stage.STANDS)}
+    assert phases(two, known) == [Phase.DONE, Phase.READY]
+
+
+def test_a_rollback_that_is_not_complete_has_to_be_looked_into() -> None:
+    one = fleet(move("docs", settings=into("a")))
+    known = state(ended("docs", "snapshot", 0), ended("docs", "migrate", 0))
+    known.held["docs"] = {"a": held(Stage.ROLLING_BACK)}
+
+    assert phases(one, known) == [Phase.ROLLING_BACK]
+    assert exit_code(one, known, standings(one, known, NOW_S)) == ExitCode.PRECONDITION
+
+
+def test_only_the_run_of_this_round_is_what_was_rolled_back() -> None:
+    """A move that starts over after a rollback has the former run in its folder."""
+    one = fleet(move("docs", settings=into("a")))
+    known = state(ended("docs", "snapshot", 0))
+    known.held["docs"] = {"a": held(Stage.ROLLED_BACK)}
+    assert phases(one, known) == [Phase.READY], "its migrate has not begun"
+
+    for entry in ended("docs", "migrate", 143, counts=False):
+        apply(known, entry)
+    assert phases(one, known) == [Phase.ROLLED_BACK], "half of it was moved, and is undone"
+    known.held["docs"] = {"a": held(Stage.ROLLED_BACK, created_s=NOW_S - 900)}
+    assert phases(one, known) == [Phase.READY], "its migrate has begun, and made no run"
+
+
+def test_a_rollback_among_the_steps_is_a_step_as_others() -> None:
+    undo = Step(("rollback", "--execute"))
+    steps = (Step(("snapshot",)), Step(("migrate",)), undo)
+    one = fleet(move("docs", settings=into("a"), steps=steps))
+    known = state(*(ended("docs", step.name, 0) for step in steps))
+    known.held["docs"] = {"a": held(Stage.ROLLED_BACK)}
+    assert phases(one, known) == [Phase.DONE]
 
 
 def test_the_namespace_of_a_provision_is_known_to_the_later_steps() -> None:

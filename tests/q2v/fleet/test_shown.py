@@ -84,7 +84,7 @@ def report() -> dict[str, Any]:
         "folder": "fleet",
         "steps": None,
         "exit_code": 5,
-        "counts": {"moves": 3, "done": 1},
+        "counts": {"moves": 3, "done": 1, "rolled back": 0},
         "sums": {
             "points": 1_000,
             "moved": 998,
@@ -116,6 +116,27 @@ def test_a_report_has_a_row_for_each_move_and_the_next_command(
         "",
         "next: q2v fleet run",
     ]
+
+
+def test_what_is_rolled_back_is_neither_done_nor_moved(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is left for a plain `q2v fleet run`, so it is not the next command."""
+    again = "`q2v fleet run --again docs` moves it again"
+    undone = row("docs", "rolled back", why="it is undone", points=10, moved=0, next=again)
+    document = report() | {
+        "counts": {"moves": 1, "done": 0, "rolled back": 1},
+        "sums": {"points": 10, "moved": 0, "quarantined": 0, "kv_entries": 0, "requests": 4},
+        "moves": [undone],
+    }
+    show_report(document, as_json=False)
+
+    assert shown(capsys) == [
+        "undone  docs  rolled back; it is undone",
+        "              -> `q2v fleet run --again docs` moves it again",
+        "",
+        "0 of 1 move done, 1 rolled back: 0 vectors moved, 0 quarantined, 4 requests",
+        "page: fleet/report.html",
+    ]
+    assert "rolled back" in render_fleet(document)
 
 
 def test_other_steps_are_in_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
