@@ -248,6 +248,13 @@ def continuing(fleet: Fleet, state: FleetState) -> str:
     return shlex.join([*RUN, *typed, *place])
 
 
+def showing(fleet: Fleet) -> str:
+    """The command that shows how each move stands."""
+    return shlex.join(
+        ["q2v", "fleet", "status", *options_of(str(fleet.path), str(fleet.directory))]
+    )
+
+
 def options_of(fleet: str, folder: str) -> list[str]:
     """What names this fleet in the next command; nothing for the defaults."""
     options = [] if fleet == FLEET_NAME else ["--file", fleet]

@@ -13,7 +13,7 @@ from migrate.words import counted
 from q2v.fleet.held import newest_runs, planned_snapshot
 from q2v.fleet.model import LOGS, Fleet, Move, Step
 from q2v.fleet.process import RunningCommand
-from q2v.fleet.report import document_of
+from q2v.fleet.report import document_of, showing
 from q2v.fleet.schedule import Phase, Standing, is_changed, standings
 from q2v.fleet.state import FleetState, apply, fold_fleet, is_retried
 from q2v.fleet.steps import Given, command_words
@@ -214,9 +214,9 @@ class FleetRun:
             one.command.stop()
         if self._running:
             self.progress.say(
-                f"stopping: {counted(len(self._running), 'command')} at the next safe point; a "
-                "second Ctrl-C ends the fleet at once, then `q2v fleet status` says how far each "
-                "move is"
+                f"stopping {counted(len(self._running), 'command')} at the next safe point; a "
+                f"second Ctrl-C ends the fleet at once, and `{showing(self.fleet)}` then says how "
+                "far each move is"
             )
         for one in self._running:
             self._end(one, is_stopped=True)

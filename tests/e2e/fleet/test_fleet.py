@@ -149,6 +149,36 @@ def test_a_small_budget_holds_all_and_a_stop_ends_the_commands_too(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.fault("E08")
+def test_a_second_signal_ends_the_fleet_at_once_and_status_says_the_rest(tmp_path: Path) -> None:
+    """The first one says so, while the command that it waits for still reads a page."""
+    with fleet_bench(tmp_path, {"docs": 20}) as bench:
+        asked, released = threading.Event(), threading.Event()
+
+        def hold(_: object) -> None:
+            asked.set()
+            released.wait(60)
+
+        bench.collections["docs"].before_page = hold
+        with ending(bench.start("run")) as fleet:
+            assert asked.wait(60)
+            fleet.send_signal(signal.SIGINT)
+            assert fleet.stderr is not None
+            said = next(line for line in fleet.stderr if line.startswith("stopping"))
+            fleet.send_signal(signal.SIGINT)
+            code = fleet.wait(60)
+        released.set()
+        wait_until(lambda: not commands_of(bench.directory))
+        (command,) = re.findall(r"`([^`]+)`", said)
+        status = bench.run_as_typed(command)
+
+    assert code == -signal.SIGINT
+    assert status.exit_code == ExitCode.DONE
+    assert "warn docs ready" in " ".join(status.stdout.split())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.fault("E08")
 def test_the_commands_end_when_the_fleet_is_killed_and_none_is_said_to_run(tmp_path: Path) -> None:
     def phases() -> set[str]:
         return {row["phase"] for row in bench.run("status").document["moves"]}

@@ -14,7 +14,7 @@ KEPT = Path(__file__).with_name("kept")
 
 ACCEPT = "ACCEPT_SCREENS"
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_COMMAND = re.compile(r"(?:or )?`q2v [^`]+`[;,.]?")  # alone on its line
+_COMMAND = re.compile(r"\(?(?:or )?`q2v [^`]+`\)?[;,.]?")  # alone on its line
 SIZES = [(80, 24), (120, 40)]
 # Short, so that lines do not wrap in one place on one machine and in another on the next.
 FOLDER = "snapshots"
