@@ -61,10 +61,9 @@ test: $(SETUP) $(NODE) ## the tests except the slow ones; ALL=1 for all, T=path 
 
 # Tests wait for sockets a quarter of their time; the other checks fill it, and are shown after them.
 check: $(SETUP) $(NODE) lint chromium ## all that CI asks for: format, lint, layers, types, audit, site, every test (about a quarter of an hour)
-	@nice -n 19 $(MAKE) --no-print-directory types audit site worker-lint > $(TMPDIR)/checks.log 2>&1 & checks=$$!; \
-		trap 'kill $$checks 2> /dev/null' EXIT; \
+	@nice -n 19 $(MAKE) --no-print-directory types audit site worker-lint > $(TMPDIR)/checks.log 2>&1 & beside=$$!; \
 		$(MAKE) --no-print-directory test ALL=1; tests=$$?; \
-		wait $$checks; checks=$$?; cat $(TMPDIR)/checks.log; exit $$((tests + checks))
+		wait $$beside; checks=$$?; cat $(TMPDIR)/checks.log; exit $$((tests + checks))
 
 lint: $(SETUP) ## format, lint rules, import layers
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make fmt"; exit 1; }

@@ -75,7 +75,7 @@ OF_COMPARISON = (
     Canary(
         name="tenant-of-equal-points-ignored",
         effect="two tenants hold equal points with one id: one of them loses its vector in silence",
-        file="migrate/plan/make.py",
+        file="migrate/plan/census/planned.py",
         old="digest_vectors(ids, values, metadata, namespaces)",
         new="digest_vectors(ids, values, metadata)",
         test="tests/migrate/plan/test_namespaces.py"

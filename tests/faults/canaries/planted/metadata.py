@@ -6,8 +6,8 @@ OF_THE_METADATA = (
     Canary(
         name="types-of-properties-not-counted",
         effect="an index declared for numbers over a field of texts passes for a good one",
-        file="migrate/plan/make.py",
-        old=code(2, "if found != declared:  # of most there is nothing to note"),
+        file="migrate/plan/census/planned.py",
+        old=code(2, "if found != declared:  # most values have the declared type"),
         new=code(2, "if found == 'missing':"),
         test="tests/migrate/plan/test_make.py"
         "::test_an_index_with_which_no_filter_finds_anything_is_refused",
