@@ -6,7 +6,7 @@ Every task here has the same effect on every machine, done once or twice (decisi
 
 import os
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, wait
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,8 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 Prepare = Callable[[], None]  # called on a machine before its first task; picklable
 
+LOOK_S = 30  # between two looks at the workers, while a task is waited for
+LOOKS = 10  # without any worker in a row, then the command ends: a machine starts again in less
 _AGAIN = "run the same command again: it resumes, where parts have records"
 _prepared: set[int] = set()  # processes in which `prepare` has been called
 
@@ -31,10 +33,18 @@ class Scheduler:
 
     name: str  # in a sentence
     is_gone: Callable[[], bool]
+    has_workers: Callable[[], bool] = lambda: True  # may raise an error of the executor
 
     def gone(self) -> RemoteUnavailableError:
         """The error when no task can be handed on."""
         return RemoteUnavailableError(f"{self.name} has gone", remedy=f"start it, then {_AGAIN}")
+
+    def empty(self) -> RemoteUnavailableError:
+        """The error when no worker took a task, at each of the last looks."""
+        return RemoteUnavailableError(
+            f"{self.name} has had no workers for {LOOKS * LOOK_S} s",
+            remedy=f"start some, with one thread each: docs/executors.md; then {_AGAIN}",
+        )
 
 
 class TaskExecutor:
@@ -70,8 +80,10 @@ class TaskExecutor:
             future = self._executor.submit(run_prepared, self._prepare, work, task)
             self._running.add(future)
         try:
+            self._wait(future)
             return future.result()
         except MigrationError:
+            future.cancel()
             raise
         except self._losses as error:
             scheduler = self._scheduler
@@ -84,6 +96,19 @@ class TaskExecutor:
         finally:
             with self._lock:
                 self._running.discard(future)
+
+    def _wait(self, future: Future[Any]) -> None:
+        """Until a task is done. Raises RemoteUnavailableError when there are no workers for long.
+
+        An executor keeps a task until it has a worker for it, if need be for ever.
+        """
+        without = 0
+        while not wait([future], timeout=LOOK_S).done:
+            if self._scheduler is None:
+                continue
+            without = 0 if self._scheduler.has_workers() else without + 1
+            if without >= LOOKS:
+                raise self._scheduler.empty()
 
     def cancel(self) -> None:
         """End at once: what is not begun yet is not begun, and the rest is not waited for."""

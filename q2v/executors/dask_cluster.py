@@ -16,6 +16,8 @@ from q2v.output.logs import prepare_worker, silenced
 from q2v.version import describe_version
 
 CONNECT_S = 30
+WORKERS_S = 30  # a worker that starts again on a busy machine takes less than ten
+ASKED_MAX = 3  # each time for other workers: those that were asked have ended meanwhile
 # Dask's nanny sets this for its workers, unless its own environment has it: each freed page of
 # points goes back to the system, and is cleared again. (A variable of Dask's settings would not do:
 # Dask reads their names in lower case.)
@@ -42,7 +44,9 @@ def open_dask(
         client = _connect(distributed, address)
         try:
             asked = Scheduler(
-                f"the Dask scheduler at {address}", lambda: bool(client.status != "running")
+                f"the Dask scheduler at {address}",
+                is_gone=lambda: bool(client.status != "running"),
+                has_workers=lambda: bool(client.nthreads()),
             )
             try:
                 _check_workers(client, address, say)
@@ -137,25 +141,43 @@ def _is_refusal(error: BaseException | None, distributed: Any) -> bool:
 
 def _check_workers(client: Any, address: str, say: Callable[[str], object]) -> None:
     """Raises an error unless there are workers, and all of them have the q2v of this command."""
-    # What a worker cannot load is an exception without a type.
-    found = client.run(describe_version, on_error="return")
+    found = _versions(client, address, say)
     failed = [answer for answer in found.values() if not isinstance(answer, str)]
     if failed:
         raise PreconditionError(
             f"{address}: {counted(len(failed), 'worker')} cannot load q2v: {failed[0]}",
             remedy="install qdrant-to-vectorize[dask,object-storage] where the workers run",
         )
-    if not found:
-        raise RemoteUnavailableError(
-            f"the Dask scheduler at {address} has no workers",
-            remedy="start some, with one thread each: docs/executors.md",
-        )
     check_one_version(found.values(), describe_version())
-    if any(kept is not None and kept < KEPT_BYTES_MIN for kept in client.run(trims).values()):
+    kept_bytes = client.run(trims, on_error="ignore").values()
+    if any(kept is not None and kept < KEPT_BYTES_MIN for kept in kept_bytes):
         say(
             "the workers give freed memory back at once, which costs 1.6 times the CPU: start "
             f"them with {TRIM_VARIABLE}={KEPT_BYTES} in their environment"
         )
+
+
+def _versions(client: Any, address: str, say: Callable[[str], object]) -> dict[str, Any]:
+    """Per worker its q2v, or the exception that kept it from loading one; at least one worker.
+
+    A nanny replaces a worker that ends within seconds, so no worker now may be one in a moment.
+    Raises RemoteUnavailableError after WORKERS_S without any.
+    """
+    if not client.nthreads():
+        say(f"the Dask scheduler at {address} has no workers: waiting up to {WORKERS_S} s for one")
+    for _ in range(ASKED_MAX):
+        try:
+            client.wait_for_workers(1, timeout=WORKERS_S)
+        except TimeoutError:
+            break
+        # What a worker cannot load is an exception without a type, an OSError is one that ended.
+        found = client.run(describe_version, on_error="return")
+        if living := {key: said for key, said in found.items() if not isinstance(said, OSError)}:
+            return living
+    raise RemoteUnavailableError(
+        f"the Dask scheduler at {address} has no workers",
+        remedy="start some, with one thread each: docs/executors.md",
+    )
 
 
 def trims() -> int | None:

@@ -3,9 +3,11 @@
 import os
 import pickle
 import threading
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import dask
 import pytest
@@ -178,6 +180,24 @@ def test_a_scheduler_that_has_gone_is_named_in_place_of_the_workers() -> None:
     with pytest.raises(RemoteUnavailableError, match=r"^the scheduler has gone$") as caught:
         tasks.run(double, 1)
     assert caught.value.remedy.startswith("start it, then run the same command again")
+
+
+def test_a_task_without_workers_for_long_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("migrate.workers.executors.LOOK_S", 0.01)
+    never: Future[Any] = Future()
+    looks = iter([False, True, *([False] * 10)])
+    scheduler = Scheduler("the scheduler", lambda: False, has_workers=lambda: next(looks))
+    executor = SimpleNamespace(submit=lambda *_: never)
+    tasks = TaskExecutor(cast("Executor", executor), no_preparation, scheduler=scheduler)
+
+    with pytest.raises(
+        RemoteUnavailableError, match=r"^the scheduler has had no workers"
+    ) as caught:
+        tasks.run(double, 1)
+
+    assert "run the same command again" in caught.value.remedy
+    assert never.cancelled()
+    assert list(looks) == []  # one worker in between, and the looks are counted from there
 
 
 def test_a_scheduler_that_is_not_there_is_unavailable(
