@@ -27,9 +27,11 @@ PORT_IN_PAGE = "8787"
 _BLOCK = re.compile(rf"({OTHER_SHELL}\n)?```console\n(.*?)```\n", re.DOTALL)
 _NAMESPACE = re.compile(r"(?<=Q2V_KV_NAMESPACE_ID=)[0-9a-f]{32}")
 _CREATED = re.compile(r"^KV namespace +([0-9a-f]{32}) \(", re.MULTILINE)
+# As often as the machine is slow: a bar, a pause, and what is asked again after one.
 _PROGRESS = re.compile(
-    r"\(\d+%\)|: reading (it|them) again|^waiting until "
-)  # as often as the machine is slow
+    r"\(\d+%\)|^waiting (until |\d)|: reading (it|them) again|^reading vectors again"
+    r"|again in [\d.]+ s$|^reading the KV index: "
+)
 _REQUESTS = re.compile(r"^requests +\d+$")  # waiting asks as often as it has to
 _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 _AGES = re.compile(r"N (?:ms|s|min)(?: N s)?")
