@@ -41,6 +41,12 @@ def real_storage(_quick_storage: None) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two attempts at a source that does not answer, for tests of what comes after them."""
+    monkeypatch.setattr("migrate.qdrant.retry.DELAY_S_FIRST", 0.01)
+
+
 @pytest.hookimpl(tryfirst=True)  # before marks leave tests out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note the rows that each test names; a name that is no row stops everything.

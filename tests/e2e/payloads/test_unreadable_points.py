@@ -14,6 +14,8 @@ from tests.servers.both_protocols import both_protocols
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredPoint, holding
 
+pytestmark = pytest.mark.usefixtures("short_pauses")
+
 COUNT = 40
 POISONED = 17
 CASES = Path(__file__).parents[2] / "cases" / "23-payload-that-json-libraries-refuse"

@@ -348,6 +348,7 @@ def test_a_wrong_token_ends_at_once_and_is_never_shown(tmp_path: Path) -> None:
     assert "wrong-token" not in result.stdout + result.stderr
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_an_unreachable_source_ends_with_its_own_code(tmp_path: Path) -> None:
     with workbench(tmp_path, points(3)) as bench:
         bench.environment["QDRANT_URL"] = "http://127.0.0.1:9"

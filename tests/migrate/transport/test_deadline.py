@@ -14,6 +14,7 @@ from migrate.clock import SystemClock
 from migrate.cloudflare.client.api import ApiRequest, Operation
 from migrate.cloudflare.client.wire import HttpLimits
 from migrate.errors import RemoteUnavailableError
+from migrate.qdrant import protocol_probe
 from migrate.qdrant.address import ServerAddress
 from migrate.qdrant.grpc.source import GrpcSource
 from migrate.qdrant.rest.source import RestSource
@@ -55,6 +56,12 @@ GRPC_DRIPS = {
     "header": Drip(at_once=HTTP2_SETTINGS + HTTP2_HEADERS, then=b"\0"),
 }
 HANDSHAKES = {"nothing": Drip(then=b""), "record": Drip(at_once=TLS_RECORD, then=b"\0")}
+
+
+@pytest.fixture(autouse=True)
+def _brief_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a port speaks is asked after the deadline, of peers that never answer."""
+    monkeypatch.setattr(protocol_probe, "ANSWER_S", 0.2)
 
 
 def ask_target(url: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from migrate.errors import MigrationError, RemoteUnavailableError, UsageError
+from migrate.qdrant import protocol_probe
 from migrate.qdrant.address import ServerAddress
 from migrate.qdrant.grpc.source import GrpcSource
 from migrate.qdrant.protocol_probe import Spoken, classify
@@ -35,6 +36,12 @@ def stored() -> StoredCollection:
     return StoredCollection(
         vectors={"size": 2, "distance": "Dot"}, points=[StoredPoint(1, {"": [1.0, 2.0]})]
     )
+
+
+@pytest.fixture
+def brief_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that says nothing at all is left soon, by each question about its protocol."""
+    monkeypatch.setattr(protocol_probe, "ANSWER_S", 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +143,8 @@ def test_the_protocol_that_is_chosen_by_itself_says_it_as_well(
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_banner_of_another_protocol_is_shown(transport: str, scheme: str) -> None:
     with speaking(b"SSH-2.0-OpenSSH_9.6\x1b[31m\r\nmore") as speaker:
-        error, attempts = failure_of(transport, f"{scheme}://127.0.0.1:{speaker.port}")
+        url = f"{scheme}://127.0.0.1:{speaker.port}"
+        error, attempts = failure_of(transport, url, options=replace(OPTIONS, total_s=3.0))
 
     with pytest.raises(UsageError, match=r"neither HTTP nor TLS; it answers 'SSH-2\.0-OpenSSH"):
         raise error
@@ -167,7 +175,7 @@ def test_the_protocol_that_is_chosen_by_itself_does_not_wait_for_an_answer_to_a_
 
 
 @pytest.mark.fault("F25")
-@pytest.mark.timeout(40)
+@pytest.mark.usefixtures("brief_questions")
 def test_a_port_that_says_nothing_is_named_before_an_answer_is_waited_for() -> None:
     said: list[str] = []
     with speaking(b"") as speaker:
@@ -184,6 +192,7 @@ def test_a_port_that_says_nothing_is_named_before_an_answer_is_waited_for() -> N
 
 
 @pytest.mark.fault("F25")
+@pytest.mark.usefixtures("brief_questions")
 @pytest.mark.parametrize("transport", SOURCES)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_port_that_says_nothing_is_left_after_three_attempts(transport: str, scheme: str) -> None:
