@@ -10,7 +10,8 @@ import hashlib
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,11 +35,13 @@ from tests.harness.fakes.stepped_store import stored_indexes
 from tests.harness.fakes.steps import NO_SPACE, Fault, Kind, Step
 from tests.harness.several_world import POINTS as SEVERAL_POINTS
 from tests.harness.several_world import SeveralWorld
+from tests.harness.tiers import places_of, three_of
 from tests.harness.world import POINTS, RESTORED, TARGET, World, WorldClock, open_world
 
 WRITES = ("upsert", "delete_by_ids", "bulk", "bulk/delete")  # how a path of a write ends
 REPLAY = ".venv/bin/python -m tests.faults.sweep --stage '{}' --fault {} --step {}"
 SEVERAL_EVERY = 40
+KILLS = 3  # `make check` strikes so much more often with a kill than with another fault
 REPLAY_PAIR = f"{REPLAY} --then-fault {{}} --then-step {{}}"
 
 
@@ -505,30 +508,48 @@ def faults_at(step: Step) -> list[Fault]:
 
 
 def share_of(template: StageTemplate) -> Iterator[Case]:
-    """The cases of `make check`: at every step, or at one in `every`, a fault; often a kill.
+    """The cases of `make check`: at some steps of each kind one fault, and every fault somewhere.
 
-    A migrate or catch-up that is undone takes its even steps only; the odd ones are struck when it
-    goes on.
+    Of two stages with one command each takes every second one of these steps.
     """
-    every = template.stage.every
-    # Of two stages with one command each takes other steps.
-    first = 1 if template.stage.undo is None else 1 + every // 2
-    if every > 1:
-        for at in range(first, len(template.truth.steps) + 1, every):
-            fits = faults_at(template.truth.steps[at - 1])
-            number = at // every
-            is_kill = number % 2 and Fault.KILL in fits
-            yield (Fault.KILL if is_kill else fits[number // 2 % len(fits)]), at
+    steps, stage = template.truth.steps, template.stage
+    if stage.every > 1:
+        first = 1 if stage.undo is None else 1 + stage.every // 2
+        chosen = list(range(first, len(steps) + 1, stage.every))
+    else:
+        chosen = some_of_each_kind(steps)
+        if any(one.act is stage.act and one is not stage for one in STAGES.values()):
+            chosen = chosen[stage.undo is not None :: 2]
+    times = Counter[Fault]()
+    for at in chosen:
+        fault = min(
+            faults_at(steps[at - 1]),
+            key=lambda one: times[one] / (KILLS if one is Fault.KILL else 1),
+        )
+        times[fault] += 1
+        yield fault, at
+    if stage.every > 1:
         return
-    for at, step in enumerate(template.truth.steps, start=1):
-        kill, others = step.takes(Fault.KILL), [f for f in faults_at(step) if f is not Fault.KILL]
-        if template.stage.act not in {World.migrate, World.catch_up}:
-            kill = kill and at % 2 == 0
-        elif (at % 2 == 0) != (template.stage.undo is not None):
-            continue
+    for fault in Fault:
+        takes = [at for at, step in enumerate(steps, start=1) if step.takes(fault)]
+        if takes and not times[fault]:
+            yield fault, takes[len(takes) // 2]
+
+
+def some_of_each_kind(steps: Sequence[Step]) -> list[int]:
+    """Of each kind of write and request three steps; of any other kind of step one.
+
+    Steps are of a kind when they do the same in the same place. The one is by turns the first, one
+    in the middle, and the last.
+    """
+    chosen = set[int]()
+    kinds = places_of((step.kind, step.place) for step in steps)
+    for number, places in enumerate(kinds.values()):
+        if steps[places[0] - 1].kind in {Kind.WRITE, Kind.SEND}:
+            chosen |= three_of(places)
         else:
-            kill = kill and at // 2 % 2 == 0
-        yield (Fault.KILL if kill or not others else others[at // 2 % len(others)]), at
+            chosen.add((places[0], places[len(places) // 2], places[-1])[number % 3])
+    return sorted(chosen)
 
 
 def all_of(template: StageTemplate) -> Iterator[Case]:

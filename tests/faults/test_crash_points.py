@@ -1,6 +1,6 @@
-"""Whatever strikes at whatever step: the same command again loses nothing."""
+"""Whatever strikes at any kind of step: the same command again loses nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from tests.faults.sweep import (
     pairs_of,
     share_of,
 )
-from tests.harness.fakes.steps import Kind
+from tests.harness.fakes.steps import Fault, Kind, Step
 
 SLICES = 2  # of each stage, for the workers to share
 # The tests of a stage run one after the other, so that one process builds its template once.
 OF_EACH_STAGE = pytest.mark.parametrize("name", sorted(STAGES), scope="module")
-PAIRS = 2  # of each stage; `make faults` takes 500
+PAIRS = 1  # of each stage; `make faults` takes 500
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +63,22 @@ def test_whatever_strikes_at_any_step_the_next_run_ends_as_if_nothing_had_happen
 @pytest.mark.parametrize(
     "name", sorted(name for name, stage in STAGES.items() if stage.every == 1), scope="module"
 )
-def test_every_step_of_every_command_is_struck(
+def test_every_kind_of_step_of_every_command_is_struck_and_with_every_fault(
     name: str, templates: Callable[[str], StageTemplate]
 ) -> None:
-    """By this stage, or by another one of the same command."""
+    """The kinds by this stage, or by another one of the same command."""
+    steps = templates(name).truth.steps
     alike = [other for other, stage in STAGES.items() if stage.act is STAGES[name].act]
-    struck = {at for other in alike for _, at in share_of(templates(other))}
+    struck = {steps[at - 1] for other in alike for _, at in share_of(templates(other))}
+    faults = {fault for fault, _ in share_of(templates(name))}
 
-    assert struck == set(range(1, len(templates(name).truth.steps) + 1))
+    assert _kinds(struck) == _kinds(steps)
+    assert len(_kinds(steps)) < len(steps), "a kind for each step: places are not told apart"
+    assert faults == {fault for step in steps for fault in Fault if step.takes(fault)}
+
+
+def _kinds(steps: Iterable[Step]) -> set[tuple[Kind, str]]:
+    return {(step.kind, step.place) for step in steps}
 
 
 @pytest.mark.slow

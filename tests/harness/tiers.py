@@ -4,7 +4,7 @@
 draws a sixth, `make check` a half, and `make faults` four times as many.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from math import ceil
 
 import pytest
@@ -43,3 +43,21 @@ def one_in(count: int, cases: Iterable[object]) -> list[pytest.ParameterSet]:
         )
         for number, case in enumerate(cases)
     ]
+
+
+def places_of(kinds: Iterable[Hashable]) -> dict[Hashable, list[int]]:
+    """Kind -> the places, counted from 1, at which something of it stands in a row."""
+    places: dict[Hashable, list[int]] = {}
+    for at, kind in enumerate(kinds, start=1):
+        places.setdefault(kind, []).append(at)
+    return places
+
+
+def three_of(places: list[int]) -> set[int]:
+    """The first, one in the middle, and the last."""
+    return {places[0], places[len(places) // 2], places[-1]}
+
+
+def three_of_each(kinds: Iterable[Hashable]) -> list[int]:
+    """Where `make check` strikes in a row of requests or calls: at three of each kind, in order."""
+    return sorted(set[int]().union(*(three_of(places) for places in places_of(kinds).values())))
