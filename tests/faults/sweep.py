@@ -11,7 +11,7 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,7 +35,7 @@ from tests.harness.fakes.stepped_store import stored_indexes
 from tests.harness.fakes.steps import NO_SPACE, Fault, Kind, Step
 from tests.harness.several_world import POINTS as SEVERAL_POINTS
 from tests.harness.several_world import SeveralWorld
-from tests.harness.tiers import places_of, three_of
+from tests.harness.tiers import some_of_each
 from tests.harness.world import POINTS, RESTORED, TARGET, World, WorldClock, open_world
 
 WRITES = ("upsert", "delete_by_ids", "bulk", "bulk/delete")  # how a path of a write ends
@@ -517,7 +517,7 @@ def share_of(template: StageTemplate) -> Iterator[Case]:
         first = 1 if stage.undo is None else 1 + stage.every // 2
         chosen = list(range(first, len(steps) + 1, stage.every))
     else:
-        chosen = some_of_each_kind(steps)
+        chosen = some_of_each([(step.kind, step.place) for step in steps], is_write)
         if any(one.act is stage.act and one is not stage for one in STAGES.values()):
             chosen = chosen[stage.undo is not None :: 2]
     times = Counter[Fault]()
@@ -536,20 +536,10 @@ def share_of(template: StageTemplate) -> Iterator[Case]:
             yield fault, takes[len(takes) // 2]
 
 
-def some_of_each_kind(steps: Sequence[Step]) -> list[int]:
-    """Of each kind of write and request three steps; of any other kind of step one.
-
-    Steps are of a kind when they do the same in the same place. The one is by turns the first, one
-    in the middle, and the last.
-    """
-    chosen = set[int]()
-    kinds = places_of((step.kind, step.place) for step in steps)
-    for number, places in enumerate(kinds.values()):
-        if steps[places[0] - 1].kind in {Kind.WRITE, Kind.SEND}:
-            chosen |= three_of(places)
-        else:
-            chosen.add((places[0], places[len(places) // 2], places[-1])[number % 3])
-    return sorted(chosen)
+def is_write(kind: tuple[Kind, str]) -> bool:
+    """Whether a step of this kind changes a content: of a file, or of the target."""
+    what, place = kind
+    return what is Kind.WRITE or (what is Kind.SEND and place.endswith(WRITES))
 
 
 def all_of(template: StageTemplate) -> Iterator[Case]:

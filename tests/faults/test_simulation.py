@@ -14,7 +14,7 @@ from tests.faults.simulated.evening import EveningSimulation
 # Two found errors of the simulation: it expected silence of a process that nobody could tell of a
 # 429 (215), and took a late first try for one that the tool had sent anew (465).
 FOUND_SOMETHING = {4, 17, 23, 30, 40, 46, 55, 63, 79, 105, 215, 465}
-SEEDS = sorted({*range(3), *FOUND_SOMETHING})  # `make faults` takes 2,000
+SEEDS = sorted({0, *FOUND_SOMETHING})  # `make faults` takes 2,000
 SLICES = 11
 PARTS_OF_CHECK = [pytest.param(part, marks=pytest.mark.slow) for part in range(1, SLICES)]
 

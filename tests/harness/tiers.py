@@ -1,11 +1,14 @@
 """How much of what repeats a tier runs: rows of cases, and the examples that hypothesis draws.
 
-`make test` runs some of each row, `make check` all. Of the examples that a rule names `make test`
-draws a sixth, `make check` a half, and `make faults` four times as many.
+`make test` runs some of each row, `make check` all. In a row of kills or faults `make check`
+strikes at some steps of each kind, `make faults` at every one. Of the examples that a rule names
+`make test` draws a sixth, `make check` a half, and `make faults` four times as many.
 """
 
-from collections.abc import Hashable, Iterable
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from math import ceil
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
@@ -13,6 +16,8 @@ from hypothesis import settings
 SEARCH = "search"
 OF_CHECK = f"not {SEARCH}"  # what `make check` runs
 EXAMPLES = 50  # of a rule that does not say how many
+K = TypeVar("K", bound=Hashable)  # what is of one kind is equal
+_OWN = re.compile(r"[0-9a-f]{32}|\d{8}T\d{6}Z(-[0-9a-f]{6}-\d\d)?|\d+")
 EXAMPLES_MIN = 5  # in every tier, of a rule with that many
 
 
@@ -45,19 +50,39 @@ def one_in(count: int, cases: Iterable[object]) -> list[pytest.ParameterSet]:
     ]
 
 
-def places_of(kinds: Iterable[Hashable]) -> dict[Hashable, list[int]]:
-    """Kind -> the places, counted from 1, at which something of it stands in a row."""
-    places: dict[Hashable, list[int]] = {}
-    for at, kind in enumerate(kinds, start=1):
-        places.setdefault(kind, []).append(at)
-    return places
+def alike(name: str) -> str:
+    """The name without what it does not share with its like: ids, times and numbers."""
+    return _OWN.sub("0", name)
 
 
-def three_of(places: list[int]) -> set[int]:
-    """The first, one in the middle, and the last."""
-    return {places[0], places[len(places) // 2], places[-1]}
+def three_of_each(kinds: Sequence[K]) -> list[int]:
+    """Of each kind the first, one in the middle and the last; places are counted from 1."""
+    return some_of_each(kinds, lambda _: True)
 
 
-def three_of_each(kinds: Iterable[Hashable]) -> list[int]:
-    """Where `make check` strikes in a row of requests or calls: at three of each kind, in order."""
-    return sorted(set[int]().union(*(three_of(places) for places in places_of(kinds).values())))
+def some_of_each(kinds: Sequence[K], is_write: Callable[[K], bool]) -> list[int]:
+    """Where `make check` strikes in a row of steps, of which these are the kinds.
+
+    Of each kind of write at three: the first, one in the middle and the last. Of any other kind at
+    one: by turns at the first, one in the middle, or the last. Places are counted from 1.
+    """
+    chosen = set[int]()
+    for number, kind in enumerate(dict.fromkeys(kinds)):
+        places = [at for at, one in enumerate(kinds, start=1) if one == kind]
+        three = places[0], places[len(places) // 2], places[-1]
+        chosen |= set(three) if is_write(kind) else {three[number % 3]}
+    return sorted(chosen)
+
+
+def every_one(kinds: Sequence[object]) -> list[int]:
+    """Where `make faults` strikes in a row of steps."""
+    return list(range(1, len(kinds) + 1))
+
+
+def struck_at(chosen: Callable[[Sequence[K]], list[int]]) -> pytest.MarkDecorator:
+    """A test that strikes at places in a row takes `chosen`, which names them by their kinds."""
+    cases = [
+        pytest.param(chosen, id="some of each kind"),
+        pytest.param(every_one, id="every one", marks=pytest.mark.search),
+    ]
+    return pytest.mark.parametrize("chosen", cases)

@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,11 +34,11 @@ from reconcile.rollback.report import RollbackReport, UndoRules
 from reconcile.stores import ReconcileRules
 from tests.harness.fakes.clock import VirtualClock
 from tests.harness.fakes.memory_source import MemorySource, chunk_payloads
-from tests.harness.fakes.memory_target import Calls, MemoryKv, MemoryVectors
+from tests.harness.fakes.memory_target import Calls, MemoryKv, MemoryVectors, some_calls
 from tests.harness.fakes.silence import Silence
 from tests.harness.fakes.steps import KilledError
 from tests.harness.strategies import RULES
-from tests.harness.tiers import examples, one_in
+from tests.harness.tiers import examples, struck_at
 
 POINTS = 23
 DIMENSIONS = 32  # the fewest that a target takes
@@ -475,55 +475,50 @@ def test_a_chain_that_was_not_read_frozen_is_never_equal(tmp_path: Path) -> None
     assert last.verdict == "equal"
 
 
-CALLS = 24
-CALLS_OF_UNDOING = 38
+Chosen = Callable[[Sequence[str]], list[int]]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C02")
-@pytest.mark.parametrize("at", one_in(3, range(CALLS)))
 @pytest.mark.parametrize("then", ["finish", "undo"])
+@struck_at(some_calls)
 def test_after_a_kill_at_any_call_the_catch_up_is_finished_or_undone(
-    differing: Evening, at: int, then: str
+    past_difference: Evening, tmp_path: Path, chosen: Chosen, then: str
 ) -> None:
-    evening = differing
-    second = evening.newest()
-    evening.calls.before = _kill_at(at)
-    with suppress(KilledError):
-        evening.migrate(second)
-    evening.calls.before = lambda number, what: None
-    if then == "undo":
-        evening.roll_back()
-        assert evening.held() == EMPTY
-        return
-    evening.migrate(second)
-    assert evening.reconcile().verdict == "equal"
+    undisturbed = past_difference.copy(tmp_path / "undisturbed")
+    undisturbed.migrate(undisturbed.newest())
+    for at in chosen(undisturbed.calls.made):
+        evening = past_difference.copy(tmp_path / str(at))
+        second = evening.newest()
+        evening.calls.before = _kill_at(at - 1)
+        with pytest.raises(KilledError):
+            evening.migrate(second)
+        evening.calls.before = lambda number, what: None
+        if then == "undo":
+            evening.roll_back()
+            assert evening.held() == EMPTY, f"killed at call {at}"
+        else:
+            evening.migrate(second)
+            assert evening.reconcile().verdict == "equal", f"killed at call {at}"
 
 
-def test_the_calls_of_a_catch_up_are_all_struck(differing: Evening) -> None:
-    differing.migrate(differing.newest())
-
-    assert len(differing.calls.made) <= CALLS
-
-
+@pytest.mark.slow
 @pytest.mark.fault("C06")
-@pytest.mark.parametrize("at", one_in(3, range(0, CALLS_OF_UNDOING, 2)))
+@struck_at(some_calls)
 def test_an_undone_chain_that_is_killed_is_undone_the_second_time(
-    caught_up: Evening, at: int
+    past_catch_up: Evening, tmp_path: Path, chosen: Chosen
 ) -> None:
-    evening = caught_up
-    evening.calls.before = _kill_at(at)
-    with suppress(KilledError):
+    undisturbed = past_catch_up.copy(tmp_path / "undisturbed")
+    undisturbed.roll_back()
+    for at in chosen(undisturbed.calls.made):
+        evening = past_catch_up.copy(tmp_path / str(at))
+        evening.calls.before = _kill_at(at - 1)
+        with pytest.raises(KilledError):
+            evening.roll_back()
+        evening.calls.before = lambda number, what: None
         evening.roll_back()
-    evening.calls.before = lambda number, what: None
-    evening.roll_back()
 
-    assert evening.held() == EMPTY
-
-
-def test_the_calls_of_undoing_a_chain_are_all_struck(caught_up: Evening) -> None:
-    caught_up.roll_back()
-
-    assert len(caught_up.calls.made) <= CALLS_OF_UNDOING
+        assert evening.held() == EMPTY, f"killed at call {at}"
 
 
 @pytest.mark.fault("C06", "B03")

@@ -17,6 +17,7 @@ from reconcile.scan import vectors
 from reconcile.session import IDLE_S_MAX
 from tests.harness.fakes.memory_source import UnexpectedError
 from tests.harness.move import RECONCILE_RULES, Move, all_ids, finished_move
+from tests.harness.tiers import struck_at, three_of_each
 
 POINTS = 95  # five fetches, the last one of fifteen
 LATER = {"ordinal", "at", "started_at", "resumed", "report", "html", "files", "differs_file"}
@@ -66,16 +67,19 @@ def plant(move: Move) -> None:
 @pytest.mark.slow
 @pytest.mark.fault("R10", "G01", "I6")
 @pytest.mark.parametrize("change", [lambda move: None, plant], ids=["equal", "drifted"])
+@struck_at(three_of_each)
 def test_killed_at_any_call_it_goes_on_and_says_what_an_undisturbed_one_says(
-    move: Move, change: Callable[[Move], None]
+    move: Move,
+    change: Callable[[Move], None],
+    chosen: Callable[[Sequence[str]], list[int]],
 ) -> None:
     change(move)
     before = move.held()
     undisturbed = move.reconcile()
     told, found = undisturbed.document(), move.ids_of(undisturbed)
-    calls = len(move.calls.made)
-    for number in range(calls):
-        kill_at(move, number)
+    kinds = list(move.calls.made)
+    for at in chosen(kinds):
+        kill_at(move, at - 1)
         read_before = len(move.calls.made)
         move.calls.made.clear()
 
@@ -89,7 +93,7 @@ def test_killed_at_any_call_it_goes_on_and_says_what_an_undisturbed_one_says(
         assert (report.resumed, report.started_at <= report.at) == (1, True)
         # An interrupted step begins again (both walks of a listing, each with a read of what is
         # not listed), contents after the last entry.
-        assert read_before + len(move.calls.made) <= calls + 2 * 15
+        assert read_before + len(move.calls.made) <= len(kinds) + 2 * 15
     assert move.calls.writes == []
     assert move.held() == before
     assert set(folders(move).values()) == {True}

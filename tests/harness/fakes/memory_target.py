@@ -22,8 +22,10 @@ from migrate.model.records import (
     VectorId,
     VectorIndex,
 )
+from tests.harness.tiers import some_of_each
 
 DATE = "Mon, 23 Nov 2026 12:00:00 GMT"
+WRITES = frozenset({"upsert", "delete", "kv write", "kv delete"})  # calls that change something
 
 
 class Calls:
@@ -41,7 +43,12 @@ class Calls:
     @property
     def writes(self) -> list[str]:
         """The calls that change something."""
-        return [what for what in self.made if what in {"upsert", "delete", "kv write", "kv delete"}]
+        return [what for what in self.made if what in WRITES]
+
+
+def some_calls(kinds: Sequence[str]) -> list[int]:
+    """The calls that `make check` strikes, of which these are the kinds."""
+    return some_of_each(kinds, lambda kind: kind in WRITES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Number every touch of the outside world, and strike at one of them."""
 
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from tests.harness.tiers import alike
 
 
 class KilledError(BaseException):
@@ -46,8 +47,6 @@ POWER = {Fault.POWER_LOST, Fault.POWER_REORDERED}
 NO_SPACE = {Fault.FULL_ONCE, Fault.FULL_FOR_EVER}
 _GROWS = {Kind.CREATE, Kind.WRITE, Kind.MAKE_FOLDER, Kind.SYNC, Kind.REPLACE}
 JOURNAL = "journal.jsonl"
-# What a name does not share with its like: ids, the time of a snapshot or run, and numbers.
-_OWN = re.compile(r"[0-9a-f]{32}|\d{8}T\d{6}Z(-[0-9a-f]{6}-\d\d)?|\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ class Step:
     @property
     def place(self) -> str:
         """Where it touches the world: the request, the journal, or the folder of any other file."""
-        like = _OWN.sub("0", self.name)
+        like = alike(self.name)
         is_file = self.kind is not Kind.SEND and not like.endswith(JOURNAL)
         return like.rpartition("/")[0] if is_file else like
 

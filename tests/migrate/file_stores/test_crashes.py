@@ -4,7 +4,7 @@
 and at no moment does an entry name a vector that the index has not taken.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from sandbox.profile import INSTANT, STRICT, Profile
 from tests.harness.fakes.clock import VirtualClock
 from tests.harness.fakes.steps import KilledError, Steps
 from tests.harness.running.target import INDEX
+from tests.harness.tiers import some_of_each, struck_at
 from tests.migrate.file_stores.backends import Edge, edge, qdrant_store
 from tests.migrate.file_stores.cases import rules, vector, vectors
 
@@ -56,7 +57,7 @@ class Ending:
     digest: str
     counter: int | None
     vectors: int
-    requests: int  # of the call that was killed, or of the undisturbed one
+    requests: list[str]  # of the call that was killed, or of the undisturbed one
     killed: bool
 
 
@@ -75,7 +76,7 @@ def live(folder: Path, call: Call, *, profile: Profile, strike_at: int) -> Endin
             call(store)
         except KilledError:
             killed = True
-        requests = len(steps.done) - before
+        requests = [step.place for step in steps.done[before:]]
         steps.strike_at, steps.dead = 0, False
         if killed:
             check_entries(site, known)
@@ -103,6 +104,13 @@ def check_entries(site: Edge, known: set[str]) -> None:
     assert named <= taken
 
 
+WRITES = "/upsert", "/delete_by_ids", "/bulk", "/bulk/delete"
+
+
+def _some_requests(kinds: Sequence[str]) -> list[int]:
+    return some_of_each(kinds, lambda kind: kind.endswith(WRITES))
+
+
 @pytest.mark.fault("T06")
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -110,19 +118,16 @@ def check_entries(site: Edge, known: set[str]) -> None:
     [*((name, INSTANT) for name in CALLS), ("upsert of a shorter whole file", STRICT)],
     ids=lambda value: getattr(value, "name", value),
 )
+@struck_at(_some_requests)
 def test_the_same_call_after_a_kill_at_any_request_leaves_what_an_undisturbed_one_leaves(
-    name: str, profile: Profile, tmp_path: Path
+    name: str, profile: Profile, tmp_path: Path, chosen: Callable[[Sequence[str]], list[int]]
 ) -> None:
     undisturbed = live(tmp_path / "0", CALLS[name], profile=profile, strike_at=0)
-
-    at = 1
-    while True:
+    assert len(undisturbed.requests) >= 4
+    for at in chosen(undisturbed.requests):
         ending = live(tmp_path / str(at), CALLS[name], profile=profile, strike_at=at)
-        if not ending.killed:
-            break
+        assert ending.killed
         assert ending.digest == undisturbed.digest, f"killed before request {at}"
-        at += 1
-    assert at - 1 == undisturbed.requests >= 4
 
 
 class MortalClient:

@@ -1,6 +1,6 @@
 """A snapshot in an object store: created once, the same as a local one, whoever works on it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from tests.harness.fakes.memory_source import MemorySource, chunk_payloads
 from tests.harness.fakes.object_stores import CountedStore, ReplacingStore
 from tests.harness.fakes.silence import Silence
 from tests.harness.fakes.steps import KilledError
+from tests.harness.tiers import alike, some_of_each, struck_at
 
 BUCKET = "snapshots-of-a-test"
 POINTS = 23
@@ -120,23 +121,31 @@ def test_every_object_has_its_place_and_a_run_lies_on_this_machine(tmp_path: Pat
         assert "runs" in snapshot.folder.names()
 
 
-def requests_of_a_snapshot(tmp_path: Path) -> int:
+Kinds = Sequence[tuple[str, str]]  # of requests: what is done, and to which of like keys
+
+
+def requests_of_a_snapshot(tmp_path: Path) -> Kinds:
     with bucket() as store:
         take(MemorySource(chunk_payloads(POINTS)), directory(tmp_path / "counted"))
-        return len(store.requests)
+        return [(what, alike(str(key))) for what, key in store.requests]
+
+
+def some_requests(kinds: Kinds) -> list[int]:
+    return some_of_each(kinds, lambda kind: kind[0] == "put")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
+@struck_at(some_requests)
 def test_a_kill_at_any_request_is_resumed_on_another_machine(
-    tmp_path: Path, undisturbed: Snapshot, when: str
+    tmp_path: Path, undisturbed: Snapshot, when: str, chosen: Callable[[Kinds], list[int]]
 ) -> None:
     """The other machine has nothing of the first one's local folder."""
-    for at in range(requests_of_a_snapshot(tmp_path)):
+    for at in chosen(requests_of_a_snapshot(tmp_path)):
         with bucket() as store:
 
             def kill(number: int, what: str, key: object, at: int = at) -> None:
-                if number == at:
+                if number + 1 == at:
                     raise KilledError
 
             setattr(store, when, kill)
@@ -176,13 +185,16 @@ def test_a_resumed_snapshot_reads_no_part_again_that_has_a_record(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_two_machines_at_once_seal_one_snapshot(tmp_path: Path, undisturbed: Snapshot) -> None:
+@struck_at(some_requests)
+def test_two_machines_at_once_seal_one_snapshot(
+    tmp_path: Path, undisturbed: Snapshot, chosen: Callable[[Kinds], list[int]]
+) -> None:
     """The second one begins and ends while the first is between two requests, anywhere."""
-    for at in range(requests_of_a_snapshot(tmp_path)):
+    for at in chosen(requests_of_a_snapshot(tmp_path)):
         with bucket() as store:
 
             def other(number: int, what: str, key: object, at: int = at) -> None:
-                if number == at:
+                if number + 1 == at:
                     store.before = lambda *_: None
                     take(MemorySource(chunk_payloads(POINTS)), directory(tmp_path / f"two-{at}"))
 

@@ -5,7 +5,7 @@ between.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from math import log2
@@ -24,12 +24,13 @@ from migrate.storage.journal_lines import Entry
 from tests.harness.fakes.memory_source import UnexpectedError
 from tests.harness.fakes.memory_target import MemoryVectors, Refusals
 from tests.harness.move import Move, all_ids, planned_move, snapshot_of_chunks
-from tests.harness.tiers import examples, one_in
+from tests.harness.tiers import examples, one_in, struck_at, three_of_each
 from tests.migrate.upload.test_refused_uploads import (
     IDS,
     POINTS,
     check_end,
     former,
+    kind_of,
     of_rows,
     rows_sets,
 )
@@ -257,8 +258,12 @@ def test_each_way_out_of_too_many_refusals_leads_on(taken: Snapshot, way: str) -
         assert (move.vectors.stored, move.kv.stored) == ({}, {})
 
 
-def _kill_number(kill_at: int) -> Callable[[Entry | None], None]:
-    counter = itertools.count()
+Seam = Callable[[Entry | None], None]
+
+
+def _kill_number(kill_at: int) -> Seam:
+    """Counted from 1 over all appends and requests."""
+    counter = itertools.count(1)
 
     def seam(entry: Entry | None) -> None:
         if next(counter) == kill_at:
@@ -267,45 +272,47 @@ def _kill_number(kill_at: int) -> Callable[[Entry | None], None]:
     return seam
 
 
-def _kills(taken: Snapshot, stop_early: int | None) -> Iterator[Move]:
-    """A run with refused vectors, killed at every append and request of its retry, one by one."""
-    for kill_at in itertools.count():
-        move = planned_move(
-            taken, MemoryVectors(Refusals(bad=of_rows({3, 5, 6}))), quarantine_cap=stop_early
-        )
-        try:
-            move.migrate()
-        except QuarantineExceededError:
-            assert stop_early is not None
-        move.vectors.refusals.bad = of_rows({5})
-        seam = _kill_number(kill_at)
-        move.vectors.before_upload = move.vectors.after_upload = partial(seam, None)
-        try:
-            move.migrate(seam, retry_refused=True)
-        except UnexpectedError:
-            move.vectors.before_upload = move.vectors.after_upload = lambda: None
-            yield move
-        else:
-            return
+def _retried(taken: Snapshot, stop_early: int | None, seam: Seam) -> Move:
+    """A run with refused vectors, and its retry up to the error that the seam raises, if any.
+
+    The seam is called at every append and at every request of the retry.
+    """
+    move = planned_move(
+        taken, MemoryVectors(Refusals(bad=of_rows({3, 5, 6}))), quarantine_cap=stop_early
+    )
+    try:
+        move.migrate()
+    except QuarantineExceededError:
+        assert stop_early is not None
+    move.vectors.refusals.bad = of_rows({5})
+    move.vectors.before_upload = move.vectors.after_upload = partial(seam, None)
+    with suppress(UnexpectedError):
+        move.migrate(seam, retry_refused=True)
+    move.vectors.before_upload = move.vectors.after_upload = lambda: None
+    return move
 
 
 @pytest.mark.slow
 @pytest.mark.fault("F05", "G01", "I2", "I3", "I5", "I7", "U01")
 @pytest.mark.parametrize("stop_early", [None, 1], ids=["after the run", "in its first round"])
+@struck_at(three_of_each)
 def test_a_kill_at_any_moment_of_a_retry_changes_nothing_of_its_end(
-    tmp_path: Path, stop_early: int | None
+    tmp_path: Path, stop_early: int | None, chosen: Callable[[Sequence[str]], list[int]]
 ) -> None:
     taken = snapshot_of_chunks(tmp_path, 8)
-    runs = enumerate(_kills(taken, stop_early), start=1)
-    assert sum(_check_after_kill(move, count, stop_early) for count, move in runs) > 10
+    kinds: list[str] = []
+    _retried(taken, stop_early, lambda entry: kinds.append(kind_of(entry)))
+    assert len(kinds) > 10
+    for count, at in enumerate(chosen(kinds), start=1):
+        _check_after_kill(_retried(taken, stop_early, _kill_number(at)), count, stop_early)
 
 
-def _check_after_kill(move: Move, count: int, stop_early: int | None) -> int:
-    """In turns: roll back, go on, or begin the retry again; returns 1."""
+def _check_after_kill(move: Move, count: int, stop_early: int | None) -> None:
+    """In turns: roll back, go on, or begin the retry again."""
     if count % 3 == 0:
         move.roll_back()
         assert (move.vectors.stored, move.kv.stored) == ({}, {})
-        return 1
+        return
     uploads = len(move.vectors.uploads)
     if count % 3 == 1:
         with suppress(QuarantineExceededError):  # the kill came before the retry was noted
@@ -319,4 +326,3 @@ def _check_after_kill(move: Move, count: int, stop_early: int | None) -> int:
     sent = [vector for one in move.vectors.uploads[uploads:] for vector in one.ids if one.taken]
     assert set(sent) <= of_rows({3, 6}) | (ids if stop_early else set())
     assert len(sent) == len(set(sent))
-    return 1

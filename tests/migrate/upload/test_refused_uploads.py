@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from math import ceil, log2
 from pathlib import Path
@@ -20,7 +21,7 @@ from migrate.storage.journal_lines import Entry
 from tests.harness.fakes.memory_source import UnexpectedError
 from tests.harness.fakes.memory_target import MemoryKv, MemoryVectors, Refusals
 from tests.harness.move import Move, all_ids, planned_move, snapshot_of_chunks
-from tests.harness.tiers import examples, one_in
+from tests.harness.tiers import examples, one_in, struck_at, three_of_each
 
 POINTS = 40
 PER_UPLOAD = 8
@@ -126,47 +127,58 @@ def test_one_vector_too_large_for_the_target_stays_behind_and_uploads_stay_large
 UPLOADING = {"round_opened", "intent", "ack", "refused", "vectors_processed"}
 
 
-def kill_number(kill_at: int) -> Callable[[Entry | None], None]:
-    """Raises the kill at its turn, counted over all appends and requests of the upload."""
-    counter = itertools.count()
+def kind_of(entry: Entry | None) -> str:
+    """What a kill comes before or after: an entry of the journal, or a request."""
+    return "request" if entry is None else str(entry["type"])
 
-    def seam(entry: Entry | None) -> None:
-        if entry is not None and (
-            entry["type"] not in UPLOADING or entry.get("store", "vectors") != "vectors"
+
+def of_the_upload(seam: Callable[[Entry | None], None]) -> Callable[[Entry | None], None]:
+    """Called before and after every append and every request of the upload, and at no other."""
+
+    def chosen(entry: Entry | None) -> None:
+        if entry is None or (
+            entry["type"] in UPLOADING and entry.get("store", "vectors") == "vectors"
         ):
-            return
+            seam(entry)
+
+    return chosen
+
+
+def kill_number(kill_at: int) -> Callable[[Entry | None], None]:
+    """Raises the kill at its turn, from 1."""
+    counter = itertools.count(1)
+
+    def seam(_: Entry | None) -> None:
         if next(counter) == kill_at:
             raise UnexpectedError
 
-    return seam
-
-
-def kills(taken: Snapshot, vectors: Callable[[], MemoryVectors]) -> Iterator[Move]:
-    """A run killed before and after every append and every request of its upload, one by one."""
-    for kill_at in itertools.count():
-        move = planned_move(taken, vectors())
-        seam = kill_number(kill_at)
-        move.vectors.before_upload = move.vectors.after_upload = partial(seam, None)
-        try:
-            move.migrate(seam)
-        except UnexpectedError:
-            move.vectors.before_upload = move.vectors.after_upload = lambda: None
-            yield move
-        else:
-            return
+    return of_the_upload(seam)
 
 
 @pytest.mark.slow
 @pytest.mark.fault("G01", "I2", "I3", "N16", "U01")
-def test_a_kill_at_any_moment_of_the_search_changes_nothing_of_its_end(tmp_path: Path) -> None:
+@struck_at(three_of_each)
+def test_a_kill_at_any_moment_of_the_search_changes_nothing_of_its_end(
+    tmp_path: Path, chosen: Callable[[Sequence[str]], list[int]]
+) -> None:
     taken = snapshot_of_chunks(tmp_path, 20)
     bad, limit = of_rows({5, 6}), LINE_BYTES_MAX * 6
-    undisturbed = planned_move(taken, MemoryVectors(Refusals(bad=bad, bytes_max=limit)))
-    undisturbed.migrate()
+    kinds: list[str] = []
+
+    def migrated(seam: Callable[[Entry | None], None]) -> Move:
+        """Up to the error that the seam raises, if any."""
+        move = planned_move(taken, MemoryVectors(Refusals(bad=bad, bytes_max=limit)))
+        move.vectors.before_upload = move.vectors.after_upload = partial(seam, None)
+        with suppress(UnexpectedError):
+            move.migrate(seam)
+        move.vectors.before_upload = move.vectors.after_upload = lambda: None
+        return move
+
+    undisturbed = migrated(of_the_upload(lambda entry: kinds.append(kind_of(entry))))
     bodies = [one.body for one in undisturbed.vectors.uploads]
-    count = 0
-    for move in kills(taken, lambda: MemoryVectors(Refusals(bad=bad, bytes_max=limit))):
-        count += 1
+    assert len(kinds) == 4 * len(bodies) + 2 * len(bodies) + 4
+    for at in chosen(kinds):
+        move = migrated(kill_number(at))
         before = len(move.vectors.uploads)
         move.migrate()
 
@@ -178,7 +190,6 @@ def test_a_kill_at_any_moment_of_the_search_changes_nothing_of_its_end(tmp_path:
         )
         assert move.kv.stored == undisturbed.kv.stored
         assert move.refused() == undisturbed.refused() == {row: IDS[row] for row in (5, 6)}
-    assert count == 4 * len(bodies) + 2 * len(bodies) + 4
 
 
 @pytest.mark.fault("N16")

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +23,9 @@ from reconcile.rollback.later.journal import fold_export
 from reconcile.rollback.later.points import normalised
 from reconcile.rollback.report import PASSES_MAX
 from tests.harness.fakes.memory_source import DIMENSIONS, UnexpectedError
+from tests.harness.fakes.memory_target import some_calls
 from tests.harness.move import COUNTER, Move, all_ids, finished_move, new_move
-from tests.harness.tiers import examples
+from tests.harness.tiers import examples, struck_at, three_of_each
 from tests.reconcile.rollback.test_way_back import vectors
 
 POINTS = 45
@@ -114,18 +115,19 @@ def test_an_export_holds_what_others_added_changed_and_deleted(worked: Move) -> 
 
 @pytest.mark.slow
 @pytest.mark.fault("L05", "G17")
+@struck_at(three_of_each)
 def test_killed_before_any_call_a_second_export_seals_what_an_undisturbed_one_does(
-    tmp_path: Path,
+    tmp_path: Path, chosen: Callable[[Sequence[str]], list[int]]
 ) -> None:
     move = finished_move(tmp_path / "undisturbed", POINTS)
     work(move)
     whole = opened(move.export_later()).manifest
-    calls = len(move.calls.made)
-    assert calls > 15
-    for number in range(calls):
-        killed = finished_move(tmp_path / str(number), POINTS)
+    kinds = list(move.calls.made)
+    assert len(kinds) > 15
+    for at in chosen(kinds):
+        killed = finished_move(tmp_path / str(at), POINTS)
         work(killed)
-        killed.calls.before = kill_before(number)
+        killed.calls.before = kill_before(at - 1)
         with suppress(UnexpectedError):
             killed.export_later()
         killed.calls.before = no_cut
@@ -139,22 +141,24 @@ def test_killed_before_any_call_a_second_export_seals_what_an_undisturbed_one_do
 
 @pytest.mark.slow
 @pytest.mark.fault("L03", "L05", "B02")
-def test_a_rollback_that_an_export_allows_is_allowed_again_after_a_kill(tmp_path: Path) -> None:
+@struck_at(some_calls)
+def test_a_rollback_that_an_export_allows_is_allowed_again_after_a_kill(
+    tmp_path: Path, chosen: Callable[[Sequence[str]], list[int]]
+) -> None:
     move = finished_move(tmp_path / "undisturbed", POINTS)
     work(move)
     move.export_later()
     move.calls.made.clear()
     whole = move.roll_back()
-    calls = len(move.calls.made)
     assert (whole.later_writes, whole.not_exported) == (33, ())
     assert sorted(whole.conflicts) == sorted([CHANGED, "file:file-1"])
     assert whole.counter_kept == COUNTER
-    for number in range(0, calls, 3):
-        killed = finished_move(tmp_path / str(number), POINTS)
+    for at in chosen(list(move.calls.made)):
+        killed = finished_move(tmp_path / str(at), POINTS)
         work(killed)
         killed.export_later()
         killed.calls.made.clear()
-        killed.calls.before = kill_before(number)
+        killed.calls.before = kill_before(at - 1)
         with suppress(UnexpectedError):
             killed.roll_back()
         killed.calls.before = no_cut

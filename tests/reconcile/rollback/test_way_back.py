@@ -25,8 +25,9 @@ from migrate.runtime import Runtime
 from migrate.upload.pre_images import capture_pre_images
 from reconcile.rollback.report import PASSES_MAX
 from tests.harness.fakes.memory_source import DIMENSIONS, UnexpectedError
+from tests.harness.fakes.memory_target import some_calls
 from tests.harness.move import COUNTER, Move, all_ids, new_move
-from tests.harness.tiers import examples
+from tests.harness.tiers import examples, struck_at
 
 POINTS = 23
 OURS = all_ids(POINTS)
@@ -259,17 +260,18 @@ def kill_before(wanted: int) -> Callable[[int, str], None]:
 
 @pytest.mark.slow
 @pytest.mark.fault("B02", "B03", "I7", "G17")
+@struck_at(some_calls)
 def test_killed_before_any_call_a_second_rollback_ends_where_an_undisturbed_one_does(
-    tmp_path: Path,
+    tmp_path: Path, chosen: Callable[[Sequence[str]], list[int]]
 ) -> None:
     undisturbed = prepared(tmp_path / "undisturbed")
     told = undisturbed.roll_back(leave_later_writes=True)
     assert sorted(told.conflicts) == sorted([OURS[4], OUR_KEYS[2]])
-    calls = len(undisturbed.calls.made)
-    assert calls > 12
-    for number in range(calls):
-        move = prepared(tmp_path / str(number))
-        move.calls.before = kill_before(number)
+    kinds = list(undisturbed.calls.made)
+    assert len(kinds) > 12
+    for at in chosen(kinds):
+        move = prepared(tmp_path / str(at))
+        move.calls.before = kill_before(at - 1)
         with suppress(UnexpectedError):
             move.roll_back(leave_later_writes=True)
         move.calls.before = no_cut
