@@ -1,5 +1,6 @@
 """Somebody overwrites what a migrate waits to read: it claims nothing, and there is a way out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,6 +20,8 @@ def test_what_others_overwrite_meanwhile_is_indeterminate_and_a_rollback_leads_o
     tmp_path: Path,
 ) -> None:
     with open_world(tmp_path, points=20) as world:
+        limits = replace(world.settings.limits, settle_timeout_s=60.0)  # of looks a second apart
+        world.settings = replace(world.settings, limits=limits)
         before = contents(world)
         victim = _overwritten_once_uploaded(world)
         with world.calm():

@@ -1,5 +1,6 @@
 """Two machines move into one target at once: no lock prevents it, and no report hides it."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,32 +8,42 @@ import httpx
 import pytest
 
 from reconcile.report.report import ReconcileReport
+from tests.faults.sweep import WRITES
 from tests.harness.fakes.memory_source import MemorySource, chunk_payloads
 from tests.harness.fakes.silence import Silence
+from tests.harness.fakes.steps import Kind
 from tests.harness.network import Trouble
 from tests.harness.paths import path_of
 from tests.harness.running.target import DIMENSIONS, INDEX
+from tests.harness.tiers import some_of_each, struck_at
 from tests.harness.world import FILES, World, open_world
 
 POINTS = 20
 
 
+def _some_of_each(kinds: Sequence[str]) -> list[int]:
+    return some_of_each(kinds, lambda kind: kind.endswith(WRITES))
+
+
 @pytest.mark.slow
 @pytest.mark.fault("G10", "R09")
+@struck_at(_some_of_each)
 def test_whenever_another_machine_writes_its_vectors_are_named_and_ours_are_there(
-    tmp_path: Path,
+    tmp_path: Path, chosen: Callable[[Sequence[str]], list[int]]
 ) -> None:
-    """The other one's whole migrate happens just before each request of ours in turn."""
-    at, seen, named = 0, True, 0
-    while seen:
-        at += 1
+    """The other one's whole migrate happens just before a request of ours."""
+    with open_world(_empty(tmp_path / "alone"), points=POINTS) as alone:
+        _take_snapshot(alone)
+        with alone.calm() as steps:
+            alone.migrate()
+        kinds = [step.place for step in steps.done if step.kind is Kind.SEND]
+    named = 0
+    for at in chosen(kinds):
         with open_world(_empty(tmp_path / f"ours-{at}"), points=POINTS) as ours:
             theirs = _another_machine(ours, _empty(tmp_path / f"theirs-{at}"))
             _take_snapshot(ours)
             _take_snapshot(theirs)
-            seen = _migrate_with(ours, theirs, at)
-            if not seen:
-                break
+            assert _migrate_with(ours, theirs, at)
 
             report = _reconcile(ours)
             held = {vector_id for vector_id, *_ in ours.app.store.read_vectors(INDEX)}

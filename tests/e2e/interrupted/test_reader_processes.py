@@ -14,7 +14,7 @@ from tests.harness.running.workbench import Workbench, points, workbench
 from tests.harness.running.workspace import ending
 
 pytestmark = pytest.mark.slow
-COUNT = 5_000
+COUNT = 3_000
 READERS = 2
 # Parts of 1,000 points, and readers for as little as a test reads.
 SNAPSHOT = (

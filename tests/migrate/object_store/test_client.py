@@ -54,7 +54,7 @@ def take(folder: ObjectFolder | LocalFolder) -> str:
     return take_snapshot(source, folder, OPTIONS, runtime).content_root
 
 
-TROUBLES = {"503": REFUSED, "409": CONFLICT, "cut": CUT, "lost": LOST}
+TROUBLES: dict[str, Step] = {"503": REFUSED, "409": CONFLICT, "cut": CUT, "lost": LOST}
 
 
 def _some_of_each(requests: Sequence[tuple[str, str]]) -> list[int]:
