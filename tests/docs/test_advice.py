@@ -183,6 +183,7 @@ def test_every_name_in_a_text_of_the_code_exists_and_is_read() -> None:
     assert not found, "\n".join(found)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 def test_a_command_in_a_message_is_in_backquotes() -> None:
     """There it gets the folder and the flags of the running command when it is printed."""
@@ -197,6 +198,7 @@ def test_a_command_in_a_message_is_in_backquotes() -> None:
     assert not found, "\n".join(found)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F09")
 def test_every_name_on_a_page_exists_and_is_read() -> None:
     everywhere = frozenset(COMMANDS)

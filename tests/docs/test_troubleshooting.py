@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from migrate.errors import ExitCode
 from tests.harness.running.programs import run_program
 
@@ -40,6 +42,7 @@ def test_every_exit_code_but_those_of_a_stop_has_its_first_thing_to_do() -> None
     assert sorted(named) == sorted(int(code) for code in ExitCode if code not in not_failures)
 
 
+@pytest.mark.slow
 def test_what_the_page_asks_explain_is_answered() -> None:
     asked = re.findall(r"^q2v explain ([^#\n]+?) *#", section("Ask q2v"), re.MULTILINE)
 

@@ -96,6 +96,7 @@ def _imported() -> list[tuple[str, int, str]]:
     return [(name, *found) for name, tree in _modules() for found in _imports(tree)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seam", MODULES)
 def test_one_module_each_is_the_way_in(seam: str) -> None:
     found = {
@@ -109,6 +110,7 @@ def test_one_module_each_is_the_way_in(seam: str) -> None:
     assert not found
 
 
+@pytest.mark.slow
 def test_nothing_but_the_disk_touches_a_file() -> None:
     found = {
         f"{name}:{line} calls {call}"

@@ -215,6 +215,7 @@ def caught_up(past_catch_up: Evening, tmp_path: Path) -> Evening:
     return past_catch_up.copy(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_catch_up_writes_and_deletes_what_has_changed_and_nothing_else(
     differing: Evening,
 ) -> None:
@@ -231,6 +232,7 @@ def test_a_catch_up_writes_and_deletes_what_has_changed_and_nothing_else(
     assert [what for what in evening.calls.writes if what == "delete"] == ["delete"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moving", [False, True])
 def test_undoing_the_chain_gives_back_the_former_target(tmp_path: Path, moving: bool) -> None:
     evening = Evening(tmp_path)
@@ -255,6 +257,7 @@ def test_undoing_the_chain_gives_back_the_former_target(tmp_path: Path, moving: 
     assert again.already_done
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C06", "C09")
 @pytest.mark.parametrize("is_value_old", [False, True])
 def test_a_former_state_that_two_reads_show_in_part_is_no_pre_image(
@@ -286,6 +289,7 @@ def test_a_former_state_that_two_reads_show_in_part_is_no_pre_image(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C06", "C09")
 def test_stale_pre_images_in_a_chain_still_lead_back_to_the_first_state(tmp_path: Path) -> None:
     """The third run reads what the first one wrote, the second one what was there before it."""
@@ -316,6 +320,7 @@ def test_stale_pre_images_in_a_chain_still_lead_back_to_the_first_state(tmp_path
     assert evening.held() == former
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C09")
 def test_what_a_stale_read_shows_of_a_vector_to_remove_is_not_another_writers(
     tmp_path: Path,
@@ -341,6 +346,7 @@ def test_what_a_stale_read_shows_of_a_vector_to_remove_is_not_another_writers(
     assert (evening.held(), done.conflicts) == (former, [])
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C09")
 def test_a_listing_that_leaves_out_a_vector_to_remove_does_not_keep_it(tmp_path: Path) -> None:
     evening = Evening(tmp_path)
@@ -354,6 +360,7 @@ def test_a_listing_that_leaves_out_a_vector_to_remove_does_not_keep_it(tmp_path:
     assert evening.reconcile().verdict == "equal"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C09", "W01")
 def test_what_is_listed_after_its_removal_is_neither_counted_nor_another_writers(
     tmp_path: Path,
@@ -379,6 +386,7 @@ def test_what_is_listed_after_its_removal_is_neither_counted_nor_another_writers
     assert report.counts["kv_counter"] == POINTS - len(gone)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C10")
 def test_what_a_later_point_overwrote_is_gone_with_it_until_the_rollback(tmp_path: Path) -> None:
     """Another writer's record under the id of a point that comes, changes and goes."""
@@ -413,6 +421,7 @@ def test_what_a_later_point_overwrote_is_gone_with_it_until_the_rollback(tmp_pat
     assert evening.vectors.stored[vector_id].namespace == "t"
 
 
+@pytest.mark.slow
 def test_an_expiry_that_only_another_writer_can_have_set_is_kept(tmp_path: Path) -> None:
     evening = Evening(tmp_path)
     base = evening.snapshot()
@@ -435,6 +444,7 @@ edits = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(16))
 @given(steps=st.lists(edits, min_size=1, max_size=3))
 def test_after_any_catch_ups_the_target_is_that_of_one_move_of_the_same_points(
@@ -460,6 +470,7 @@ def test_after_any_catch_ups_the_target_is_that_of_one_move_of_the_same_points(
     assert evening.held() == EMPTY
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C01")
 def test_a_chain_that_was_not_read_frozen_is_never_equal(tmp_path: Path) -> None:
     evening = Evening(tmp_path)
@@ -521,6 +532,7 @@ def test_an_undone_chain_that_is_killed_is_undone_the_second_time(
         assert evening.held() == EMPTY, f"killed at call {at}"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C06", "B03")
 def test_an_interrupted_run_is_undone_again_when_a_later_one_puts_its_vectors_back(
     tmp_path: Path,
@@ -582,6 +594,7 @@ def test_no_kv_entry_names_a_vector_that_is_gone(differing: Evening) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C04")
 def test_a_vector_that_another_writer_changed_is_not_deleted(moved: Evening) -> None:
     evening, base = moved, moved.newest()
@@ -597,6 +610,7 @@ def test_a_vector_that_another_writer_changed_is_not_deleted(moved: Evening) -> 
     assert evening.reconcile().verdict == "drift"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C03")
 def test_more_deletions_than_allowed_are_refused_before_anything_is_written(moved: Evening) -> None:
     evening, base = moved, moved.newest()
@@ -663,6 +677,7 @@ def test_the_run_before_is_not_undone_while_a_catch_up_stands_on_it(moved: Eveni
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.fault("S06")
 def test_a_vector_whose_successor_was_refused_is_removed_with_its_point(moved: Evening) -> None:
     """The index keeps the former vector when the new one is refused."""

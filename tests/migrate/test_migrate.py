@@ -18,6 +18,7 @@ def calls_of(path: Path) -> frozenset[str]:
     return frozenset(one.id for one in calls if isinstance(one, ast.Name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", sorted(STAGES))
 def test_a_writing_stage_is_called_by_the_use_case_alone(stage: str) -> None:
     """A second sequence, in a command or in a harness, would not be the one that is tested."""

@@ -107,6 +107,7 @@ def killing_at(number: int, *, is_before: bool) -> Weather:
     return lambda count, _: Kill(is_before) if count == number else None
 
 
+@pytest.mark.slow
 @pytest.mark.fault("V04")
 @pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
 def test_killed_at_any_request_it_is_run_again_and_makes_everything_once(

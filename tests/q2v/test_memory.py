@@ -23,6 +23,7 @@ def faults(environment: dict[str, str]) -> int:
     return int(output_of_python("-c", MANY_BUFFERS, env={**os.environ, **environment}))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="nothing is changed elsewhere")
 def test_freed_buffers_serve_the_next_ones() -> None:
     assert faults(KEEP_FREED_MEMORY) < faults({}) / 2

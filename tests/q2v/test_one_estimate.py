@@ -375,6 +375,7 @@ class Witness(Silence):
 POINTS, BUDGET, ANSWER_S = 2_000, 17, 3.0
 
 
+@pytest.mark.slow
 def test_the_stages_announce_what_their_work_takes(tmp_path: Path) -> None:
     """A whole move, reconcile and way back at a budget of 17 requests, 3 s each."""
     clock = VirtualClock()

@@ -148,6 +148,7 @@ def off(planned: float, found: float) -> float:
     return abs(planned - found) / found
 
 
+@pytest.mark.slow
 def test_counts_are_exact(played: Played) -> None:
     figures, moved = played.figures, played.moved
 
@@ -178,6 +179,7 @@ def test_the_progress_announces_the_requests_of_the_plan(played: Played) -> None
     assert announced["reading vectors back"] == figures.content_requests
 
 
+@pytest.mark.slow
 def test_the_screen_shows_the_numbers_of_the_document(tmp_path: Path) -> None:
     settings = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "7"}
     with workbench(tmp_path, points(300), settings=settings) as bench:

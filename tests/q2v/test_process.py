@@ -55,6 +55,7 @@ def wait_for(process: subprocess.Popen[str], line: str) -> None:
     assert process.stderr.readline() == f"{line}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G12")
 @pytest.mark.parametrize(
     ("number", "code"),
@@ -79,6 +80,7 @@ def test_a_signal_lets_the_command_flush_and_decides_the_code(
     assert json.loads(stdout)["error"]["exit_code"] == code
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G12")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_stops_now(number: signal.Signals) -> None:
@@ -92,6 +94,7 @@ def test_a_second_signal_stops_now(number: signal.Signals) -> None:
     assert process.returncode == -number
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G12")
 def test_a_second_hangup_does_not_disturb_the_flush() -> None:
     """A shell passes on the one that it gets, and the system sends another one."""
@@ -123,6 +126,7 @@ def test_a_second_hangup_after_the_flush_does_not_kill_the_process_at_its_end() 
     assert (process.returncode, stdout) == (0, "still here\n")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G12")
 def test_a_hangup_that_the_caller_ignores_is_ignored() -> None:
     """As with nohup."""
@@ -191,6 +195,7 @@ def test_settings_and_options_import_nothing_heavy() -> None:
     assert process.communicate(timeout=300)[1] == "[]\n"
 
 
+@pytest.mark.slow
 def test_a_command_loads_no_database_and_no_event_loop_before_it_uses_one() -> None:
     """Half of the commands need neither; both take a fifth of the time until a command works."""
     process = start(
@@ -202,6 +207,7 @@ def test_a_command_loads_no_database_and_no_event_loop_before_it_uses_one() -> N
     assert process.communicate(timeout=300)[1] == "[]\n"
 
 
+@pytest.mark.slow
 def test_a_worker_loads_its_tasks_and_nothing_of_a_command() -> None:
     """What prepares it is in a light module; what makes the page of a reconcile comes when used."""
     process = start(
@@ -299,6 +305,7 @@ def test_the_end_of_a_process_waits_for_threads_and_for_what_libraries_do_at_exi
     assert done.stdout.splitlines() == ["a thread has finished", "a library has finished"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("X01", "X02")
 def test_a_secret_is_in_no_output_of_a_crash(tmp_path: Path) -> None:
     """Log, error, traceback and document of a process that knows the secret."""

@@ -54,6 +54,7 @@ def test_a_snapshot_of_another_collection_is_refused_with_both_names(
     assert sent == len(bench.sandbox.requests), "nothing was sent to the target"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F12")
 def test_the_refusal_names_the_newest_snapshot_of_the_wanted_collection(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:

@@ -293,6 +293,7 @@ def test_a_damaged_part_is_found_before_the_parts_in_front_of_it_are_sent(tmp_pa
         assert (move.calls.writes, move.held()) == ([], held)
 
 
+@pytest.mark.slow
 def test_a_quarantine_list_that_was_changed_stops_before_the_first_write(tmp_path: Path) -> None:
     for prepared, action in ((drifted, repair), (half_written, repair), (drifted, undo)):
         move = prepared(tmp_path / f"{prepared.__name__}-{action.__name__}")
@@ -317,6 +318,7 @@ def test_conflicts_that_a_rollback_kept_are_read_only_as_they_were_written(tmp_p
     assert move.roll_back().conflicts == kept
 
 
+@pytest.mark.slow
 def test_a_run_without_its_journal_is_no_new_run(tmp_path: Path) -> None:
     """Otherwise the pre-images would be taken again, from vectors that the run wrote."""
     for prepared, action in ((drifted, repair), (half_written, repair), (half_written, undo)):

@@ -225,6 +225,7 @@ def test_a_torn_last_entry_is_dropped_in_words_and_costs_one_step(move: Move) ->
         (journal(move).with_name("report.json")).unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R10", "G15")
 def test_one_flipped_bit_in_the_journal_is_never_believed(move: Move) -> None:
     """Exit 10; in the last newline it is an incomplete entry. The verdict is never wrong."""
@@ -271,6 +272,7 @@ def test_the_journal_of_another_version_is_refused(move: Move) -> None:
         move.reconcile()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R10", "G01")
 @pytest.mark.parametrize("failing", [0, 1, 4, 9])
 def test_with_several_reads_under_way_a_note_stands_for_every_row_below_it(

@@ -51,6 +51,7 @@ def test_fifty_thousand_chunks_with_the_longest_ids_fit_one_value() -> None:
     assert len(encode_file_value(ids)) < KV_VALUE_BYTES_MAX / 7
 
 
+@pytest.mark.slow
 @pytest.mark.fault("D12")
 def test_one_file_with_all_the_chunks_is_one_entry_in_their_order(tmp_path: Path) -> None:
     move = new_move(tmp_path)

@@ -113,6 +113,7 @@ def test_a_bulk_write_of_30_mb_lets_others_pass(generous: Client) -> None:
     assert len(list(generous.sandbox.store.read_kv(generous.namespace_id))) == 10_000
 
 
+@pytest.mark.slow
 def test_a_multipart_upload_of_5_000_lets_others_pass(generous: Client) -> None:
     lines = "\n".join(line(f"v{n}", n + 1.0, metadata={"text": "x" * 2_000}) for n in range(5_000))
     part = 'content-disposition: form-data; name="vectors"; filename="v.ndjson"'
@@ -125,6 +126,7 @@ def test_a_multipart_upload_of_5_000_lets_others_pass(generous: Client) -> None:
     assert generous.info()["vectorCount"] == 5_000
 
 
+@pytest.mark.slow
 def test_the_deletion_of_a_full_namespace_lets_others_pass(generous: Client) -> None:
     for start in range(0, 20_000, 10_000):
         generous.write_kv(*({"key": f"k{start + n}", "value": "v"} for n in range(10_000)))
@@ -220,6 +222,7 @@ def test_a_bulk_request_of_millions_of_values_is_refused_unparsed(
     assert "more than 2000000 values" in answer.text
 
 
+@pytest.mark.slow
 def test_commas_in_texts_are_no_values(client: Client) -> None:
     value = json.dumps([f'"{n}\\' for n in range(500_000)])
     client.result(client.write_kv({"key": "k", "value": value}, {"key": "{[,", "value": ""}))

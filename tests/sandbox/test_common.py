@@ -76,6 +76,7 @@ def test_the_budget_is_shared_and_its_lockout_refuses_everything(
     assert client.http.get(client.indexes).status_code == 200
 
 
+@pytest.mark.slow
 def test_the_budget_can_be_set_from_outside(tmp_path: Path) -> None:
     with served(tmp_path / "state", "--requests-per-5min", "2") as (_, told):
         url = f"{told['base_url']}/user/tokens/verify"

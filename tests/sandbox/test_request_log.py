@@ -11,6 +11,8 @@ import pytest
 
 from tests.sandbox.conftest import served
 
+pytestmark = pytest.mark.slow
+
 
 def _lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

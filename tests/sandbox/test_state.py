@@ -17,6 +17,7 @@ from sandbox.store import SandboxStore
 from tests.sandbox.conftest import DIMENSIONS, NDJSON, Client, line, served
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing_that_was_accepted(tmp_path: Path) -> None:
     """Pending writes, visible writes and entries: all there for the next process."""
     state = tmp_path / "state"
@@ -65,6 +66,7 @@ def test_a_refused_or_cut_upload_leaves_nothing_behind(client: Client, tmp_path:
     assert client.info()["vectorCount"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_exit_code_0(tmp_path: Path, number: signal.Signals) -> None:
     with served(tmp_path / "state") as (process, told):

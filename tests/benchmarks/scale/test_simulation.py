@@ -67,6 +67,7 @@ def test_the_arithmetic_is_what_the_simulation_shows(millions: int, name: str) -
     assert case.run().seconds == pytest.approx(case.expected_s, rel=APART_MAX)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [10, 100])
 @pytest.mark.parametrize("name", ["listing", "read-back by REST", "rollback by id"])
 def test_an_event_for_many_requests_takes_as_long_as_they_do(name: str, group: int) -> None:

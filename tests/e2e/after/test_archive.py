@@ -68,6 +68,7 @@ def verified(path: Path) -> int:
 # --- the file --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_archive_has_its_place_and_says_what_is_in_it(moved: tuple[Workbench, Path]) -> None:
     bench, path = moved
     again = bench.run("archive")
@@ -268,6 +269,7 @@ def replace_directory(bench: Workbench, directory: Path) -> Workbench:
     return replace(bench, directory=directory, environment=settings)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("A07", "D10")
 def test_odd_names_of_vectors_do_not_break_the_statements(tmp_path: Path) -> None:
     name = 'it\'s "odd" -- x'
@@ -304,6 +306,7 @@ def test_no_secret_is_in_it(tmp_path: Path) -> None:
         assert_secret_absent(secret, texts=[content, unpacked(content)])
 
 
+@pytest.mark.slow
 @pytest.mark.fault("X09", "A06")
 def test_an_archive_of_a_sealed_run_fits_its_key_alone(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20), settings={HMAC: KEY}) as bench:

@@ -16,6 +16,8 @@ from tests.harness.running.workbench import Workbench, points, workbench
 from tests.harness.running.workspace import Result
 from tests.harness.tiers import one_in
 
+pytestmark = pytest.mark.slow
+
 LATER = "2036-01-01T00:00+00:00"
 
 

@@ -56,6 +56,7 @@ def _count_wrong(bench: Workbench) -> None:
     bench.sandbox.store.put_kv(bench.namespace_id, "_vector_count", b"41")
 
 
+@pytest.mark.slow
 def test_a_second_look_at_the_kv_index_counts_its_files_from_the_start(tmp_path: Path) -> None:
     with workbench(tmp_path, points(7)) as bench:
         bench.move()
@@ -102,6 +103,7 @@ def test_one_difference_is_found_as_exactly_that(
         assert [found] == Path(document["files"][drift]).read_text().splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R02")
 def test_two_vectors_with_swapped_values_are_both_found(tmp_path: Path) -> None:
     """Counts agree, sums agree: only digests per id tell."""
@@ -119,6 +121,7 @@ def test_two_vectors_with_swapped_values_are_both_found(tmp_path: Path) -> None:
     assert [f"* {one}", f"* {other}"] == sorted(combined)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R02")
 def test_keys_that_differ_are_in_the_combined_file_beside_the_vectors(tmp_path: Path) -> None:
     with workbench(tmp_path, points(42)) as bench:
@@ -138,6 +141,7 @@ def test_keys_that_differ_are_in_the_combined_file_beside_the_vectors(tmp_path: 
     assert "1: file:file-0003" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R02")
 def test_of_a_large_class_the_first_ids_are_shown_and_the_file_with_all(tmp_path: Path) -> None:
     with workbench(tmp_path, points(42)) as bench:
@@ -150,6 +154,7 @@ def test_of_a_large_class_the_first_ids_are_shown_and_the_file_with_all(tmp_path
     assert "7: file-0001_0, file-0001_1, file-0001_2 and 4 more in missing.ids" in shown
 
 
+@pytest.mark.slow
 def test_a_point_changed_in_place_in_the_source_is_drift(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
         bench.move()
@@ -178,6 +183,7 @@ def test_migrating_again_after_drift_repairs_what_is_ours(tmp_path: Path) -> Non
         assert bench.run("reconcile").exit_code == 0
 
 
+@pytest.mark.slow
 def test_migrating_a_complete_run_again_sends_nothing(tmp_path: Path) -> None:
     with workbench(tmp_path, points(42)) as bench:
         bench.move()
@@ -189,6 +195,7 @@ def test_migrating_a_complete_run_again_sends_nothing(tmp_path: Path) -> None:
     assert (again.exit_code, again.document["round"]) == (0, "none")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("P03")
 def test_a_target_that_is_not_empty_is_written_to_only_when_asked_for(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -235,6 +242,7 @@ def test_rollback_restores_what_was_overwritten_and_removes_what_was_created(
     assert again.document["already_done"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B03")
 def test_what_somebody_else_changed_since_is_kept_and_listed(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -256,6 +264,7 @@ def test_what_somebody_else_changed_since_is_kept_and_listed(tmp_path: Path) -> 
     assert sorted(kept.document["conflicts"]) == ["file-0001_2", "file:file-0000"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_rolled_back_is_not_compared(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
         bench.move()
@@ -264,6 +273,7 @@ def test_a_run_that_was_rolled_back_is_not_compared(tmp_path: Path) -> None:
         assert bench.run("reconcile").exit_code == 5
 
 
+@pytest.mark.slow
 def test_after_a_rollback_the_same_snapshot_moves_again(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
         first = bench.move().document
@@ -276,6 +286,7 @@ def test_after_a_rollback_the_same_snapshot_moves_again(tmp_path: Path) -> None:
     assert first["run_id"] != second["run_id"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B04")
 def test_a_long_rollback_is_told_with_its_hours_and_a_better_way(tmp_path: Path) -> None:
     """900 vectors at one request in five minutes: plan and preview ask no store for it."""
@@ -295,6 +306,7 @@ def test_a_long_rollback_is_told_with_its_hours_and_a_better_way(tmp_path: Path)
     assert ["pointing the bindings back" in text for text in texts] == [True, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B05")
 def test_what_the_new_side_took_since_stays_behind_only_when_agreed_to(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -315,6 +327,7 @@ def test_what_the_new_side_took_since_stays_behind_only_when_agreed_to(tmp_path:
     assert (agreed.document["later_writes"], named) == (2, ["stray", "file:stray"])
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R10")
 def test_a_killed_reconcile_is_no_report_and_goes_on_with_the_same_command(tmp_path: Path) -> None:
     with workbench(tmp_path, points(42)) as bench:
@@ -430,6 +443,7 @@ def test_what_another_writer_added_is_named_and_kept_until_it_is_forced(
     assert left == {where}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B03")
 def test_ids_to_force_that_name_nothing_of_the_run_are_said(tmp_path: Path) -> None:
     """A slip of the pen must not look like consent: the conflict stays, and the line says why."""

@@ -11,6 +11,7 @@ from migrate.storage.local_folder import LocalFolder
 from tests.harness.running.workbench import points, workbench
 
 
+@pytest.mark.slow
 @pytest.mark.fault("X11")
 def test_the_statement_names_every_file_of_the_verdict_by_its_digest(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:

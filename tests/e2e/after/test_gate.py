@@ -198,6 +198,7 @@ def test_a_move_that_was_compared_whole_is_a_go_and_the_next_step_is_the_cutover
     assert bench.run("status").document["situation"] == "go"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("J01")
 @pytest.mark.parametrize("criterion", one_in(3, CAUSES))
 def test_one_cause_makes_exactly_its_row_fail(bench: Workbench, criterion: Criterion) -> None:
@@ -216,6 +217,7 @@ def test_one_cause_makes_exactly_its_row_fail(bench: Workbench, criterion: Crite
     assert row["do"] == criterion.do
 
 
+@pytest.mark.slow
 @pytest.mark.fault("J02")
 def test_after_a_write_everything_that_a_reconcile_or_a_gate_found_is_stale(
     bench: Workbench,
@@ -248,6 +250,7 @@ def test_evidence_that_is_too_old_is_stale(
     assert longer.exit_code == 0, longer.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.fault("J03")
 def test_a_later_snapshot_makes_every_row_stale(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -264,6 +267,7 @@ def test_a_later_snapshot_makes_every_row_stale(tmp_path: Path) -> None:
     assert "continues from the one that this run has moved" in result.document["rows"][0]["found"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("J02")
 def test_without_a_reconcile_or_an_end_of_the_window_there_is_no_go(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -306,6 +310,7 @@ def test_a_record_that_was_changed_is_not_believed(bench: Workbench) -> None:
 VERSION = "5c1d0ab8-9ff6-4c6e-8f3e-2f5b1d7c9a10"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B07")
 def test_the_way_back_deploys_the_version_that_the_gate_recorded(bench: Workbench) -> None:
     unknown = bench.run("rollback")
@@ -323,6 +328,7 @@ def test_the_way_back_deploys_the_version_that_the_gate_recorded(bench: Workbenc
     assert "VERSION is the id of the version that ran before the cutover" in in_words
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B07")
 def test_a_changed_record_of_a_gate_is_no_obstacle_on_the_way_back(bench: Workbench) -> None:
     record = Path(gate(bench, "--worker-version", VERSION).document["record"])

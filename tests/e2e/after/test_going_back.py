@@ -137,6 +137,7 @@ def test_what_the_new_side_took_comes_back_into_qdrant(moved: Workbench) -> None
     assert len(numbers) == POINTS + 3, "the changed chunk kept its point"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("L01", "B05")
 @pytest.mark.parametrize("is_exported", [True, False])
 def test_a_counter_that_only_later_writes_have_changed_is_named_and_no_conflict(
@@ -167,6 +168,7 @@ def test_a_counter_that_only_later_writes_have_changed_is_named_and_no_conflict(
         assert "_vector_count" not in bench.entries()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B03")
 def test_a_counter_that_nothing_explains_is_a_conflict(tmp_path: Path) -> None:
     with workbench(tmp_path, points(POINTS)) as bench:
@@ -179,6 +181,7 @@ def test_a_counter_that_nothing_explains_is_a_conflict(tmp_path: Path) -> None:
     assert undone.document["conflicts"] == ["_vector_count"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("L01")
 def test_the_files_to_embed_and_what_became_of_each_file(moved: Workbench) -> None:
     document = moved.run("rollback", "--export-later-writes").document
@@ -203,6 +206,7 @@ def test_the_files_to_embed_and_what_became_of_each_file(moved: Workbench) -> No
     assert named["without_file"]["added"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.fault("L02")
 def test_shortened_vectors_do_not_return_and_their_files_are_listed(tmp_path: Path) -> None:
     settings = {"Q2V_DIMENSIONS": str(DIMENSIONS), "Q2V_REDUCE": "matryoshka"}
@@ -419,6 +423,7 @@ def test_an_export_that_is_no_longer_current_is_no_consent(
     assert undone.document["later_export"] == second["path"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("L03")
 def test_consent_takes_the_place_of_an_export_that_is_not_current(moved: Workbench) -> None:
     bench = moved
@@ -431,6 +436,7 @@ def test_consent_takes_the_place_of_an_export_that_is_not_current(moved: Workben
     assert "newer_0" in bench.stored()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("L04")
 def test_after_a_rollback_only_what_was_left_is_read(moved: Workbench) -> None:
     """The quick way back: undo first, and export what stayed in the target afterwards."""
@@ -447,6 +453,7 @@ def test_after_a_rollback_only_what_was_left_is_read(moved: Workbench) -> None:
     assert [command[1] for command in exported["commands"]] == ["restore"]
 
 
+@pytest.mark.slow
 def test_nothing_later_is_nothing_exported(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
         bench.move()
@@ -490,6 +497,7 @@ def test_two_exports_at_once_are_kept_apart(moved: Workbench) -> None:
     assert second.exit_code == ExitCode.LOCKED
 
 
+@pytest.mark.slow
 @pytest.mark.fault("L06")
 def test_an_export_is_taken_by_nothing_but_verify_and_restore(moved: Workbench) -> None:
     bench = moved
@@ -515,6 +523,7 @@ def test_an_export_is_taken_by_nothing_but_verify_and_restore(moved: Workbench) 
 _COMMAND = re.compile(r"`(q2v [^`]+)`")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("L06")
 def test_commands_in_advice_work_when_pasted_with_a_folder_of_any_name(tmp_path: Path) -> None:
     with workbench(tmp_path, points(POINTS)) as bench:
@@ -538,6 +547,7 @@ def test_commands_in_advice_work_when_pasted_with_a_folder_of_any_name(tmp_path:
             assert shlex.split(command)[-2:] == ["--dir", str(bench.directory)]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("L01")
 def test_a_long_id_that_the_new_side_added_can_move_again(tmp_path: Path) -> None:
     """The field with the whole id is the plan's own: in a payload it would be taken."""
@@ -562,6 +572,7 @@ def test_a_long_id_that_the_new_side_added_can_move_again(tmp_path: Path) -> Non
     assert plan.document["quarantined"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("L06")
 def test_an_export_goes_only_into_a_collection_that_exists(moved: Workbench) -> None:
     """A wrong address would otherwise get a new collection of four points, and be called equal."""

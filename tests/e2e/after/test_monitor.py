@@ -43,6 +43,7 @@ def test_cron_gets_one_line_and_the_program_for_alerts_gets_it_too(tmp_path: Pat
     assert "warning: false ended with exit code 1" in failing.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.fault("W04")
 def test_a_history_that_was_changed_is_not_believed(tmp_path: Path) -> None:
     with workbench(tmp_path, points(10)) as bench:

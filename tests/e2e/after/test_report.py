@@ -28,6 +28,7 @@ def page_of(result: Result) -> str:
     return Path(result.document["page"]).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_page_of_a_run_lies_beside_its_plan(bench: Workbench) -> None:
     result = bench.run("report")
 
@@ -41,6 +42,7 @@ def test_the_page_of_a_run_lies_beside_its_plan(bench: Workbench) -> None:
     assert bench.index in page
 
 
+@pytest.mark.slow
 def test_the_same_files_give_the_same_bytes(bench: Workbench, tmp_path: Path) -> None:
     first = bench.run("report")
     second = bench.run("report", "--out", str(tmp_path / "other.html"))
@@ -49,6 +51,7 @@ def test_the_same_files_give_the_same_bytes(bench: Workbench, tmp_path: Path) ->
     assert page_of(first) == page_of(second)
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_reports_say(bench: Workbench) -> None:
     report = bench.run("reconcile").document
 
@@ -59,6 +62,7 @@ def test_the_page_says_what_the_reports_say(bench: Workbench) -> None:
     assert "reconcile 2 of run" in page
 
 
+@pytest.mark.slow
 def test_gate_and_parity_are_in_the_page_of_a_run(bench: Workbench) -> None:
     bench.run("parity", "--live", "--sample", "20")
     gate = bench.run("gate", "--until", "2036-01-01T00:00+00:00")
@@ -71,6 +75,7 @@ def test_gate_and_parity_are_in_the_page_of_a_run(bench: Workbench) -> None:
     assert "parity/001.json" in page
 
 
+@pytest.mark.slow
 @pytest.mark.fault("J07")
 def test_a_rolled_back_run_is_not_shown_as_equal(bench: Workbench) -> None:
     bench.run("rollback", "--execute", "--yes")
@@ -81,6 +86,7 @@ def test_a_rolled_back_run_is_not_shown_as_equal(bench: Workbench) -> None:
     assert "After it, the run was rolled back" in page_of(result)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("X13")
 def test_no_content_is_in_a_page_unless_it_was_asked_for(bench: Workbench) -> None:
     first = min(bench.stored())
@@ -115,6 +121,7 @@ def test_without_a_run_the_page_is_about_the_plan_that_is_named(
     assert f"{COUNT} of {COUNT} points can move" in page
 
 
+@pytest.mark.slow
 def test_what_parity_printed_is_shown_once(bench: Workbench, tmp_path: Path) -> None:
     kept, out = tmp_path / "parity.json", tmp_path / "parity.html"
     kept.write_text(bench.run("parity", "--sample", "20").stdout, encoding="utf-8")
@@ -142,6 +149,7 @@ def test_a_saved_plan_that_was_changed_is_refused(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--plan", "--parity"])
 @pytest.mark.parametrize("content", ["{}", "[]", "no JSON", '{"rules": {}, "vectors": 1}', None])
 def test_a_file_that_is_no_such_document_is_refused(
@@ -158,6 +166,7 @@ def test_a_file_that_is_no_such_document_is_refused(
     assert not list(bench.directory.rglob("runs/*/report.html"))
 
 
+@pytest.mark.slow
 def test_no_page_is_written_into_a_snapshot_by_name(bench: Workbench) -> None:
     (parts,) = bench.directory.glob("*/parts")
 

@@ -43,6 +43,7 @@ LEFT = {f"left-{number}" for number in range(3)}
 LEFT_KEYS = {f"file:left-{number}" for number in range(3)}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Z01")
 def test_without_execute_nothing_is_written_and_everything_is_counted(
     bench: Workbench, allow: str
@@ -61,6 +62,7 @@ def test_without_execute_nothing_is_written_and_everything_is_counted(
     assert bench.state() == before
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Z01")
 def test_what_nothing_names_is_left(bench: Workbench, allow: str) -> None:
     done = bench.run("reset-target", "--execute", "--allow", allow)
@@ -76,6 +78,7 @@ def test_what_nothing_names_is_left(bench: Workbench, allow: str) -> None:
     assert bench.run("status").document["situation"] == "rolled_back"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Z01")
 def test_an_emptied_target_takes_the_next_move(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -89,6 +92,7 @@ def test_an_emptied_target_takes_the_next_move(tmp_path: Path) -> None:
     assert equal.document["verdict"] == "equal"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Z02")
 def test_a_change_of_others_is_kept_unless_the_list_names_it(bench: Workbench, allow: str) -> None:
     for name in ("file-0001_2", "file-0001_3"):
@@ -102,6 +106,7 @@ def test_a_change_of_others_is_kept_unless_the_list_names_it(bench: Workbench, a
     assert set(bench.stored()) == {*LEFT, "file-0001_2"}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Z02")
 def test_a_list_that_names_what_a_rollback_has_kept_leaves_no_conflict_behind(
     bench: Workbench, allow: str
@@ -125,6 +130,7 @@ def test_a_list_that_names_what_a_rollback_has_kept_leaves_no_conflict_behind(
     assert bench.run("status").document["situation"] == "rolled_back"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Z01")
 def test_a_dry_run_counts_what_a_run_has_made_once(bench: Workbench, allow: str) -> None:
     with Path(allow).open("a", encoding="utf-8") as file:
@@ -138,6 +144,7 @@ def test_a_dry_run_counts_what_a_run_has_made_once(bench: Workbench, allow: str)
     assert shown["allowed"]["unknown"] == ["no-such-name"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Z03")
 def test_killed_before_any_write_it_ends_like_an_undisturbed_one(
     bench: Workbench, allow: str, monkeypatch: pytest.MonkeyPatch
@@ -179,6 +186,7 @@ def test_another_target_is_not_touched(bench: Workbench, allow: str) -> None:
     assert len(bench.stored()) == 46
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Z01")
 def test_a_name_of_the_list_means_only_itself(bench: Workbench, tmp_path: Path) -> None:
     """Neither what begins with a name nor a key that its id stands in."""
@@ -192,6 +200,7 @@ def test_a_name_of_the_list_means_only_itself(bench: Workbench, tmp_path: Path) 
     assert set(bench.entries()) == {*LEFT_KEYS, *(f"file:old-{number}" for number in range(3))}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Z01")
 def test_what_a_rollback_puts_back_is_counted_as_left_before_it_is(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -207,6 +216,7 @@ def test_what_a_rollback_puts_back_is_counted_as_left_before_it_is(tmp_path: Pat
         assert (left["vectors"], left["keys"], result.exit_code) == (1, 1, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Z01")
 def test_what_a_rollback_puts_back_and_the_list_names_is_not_left(tmp_path: Path) -> None:
     """Of the first run, and of a catch-up, which overwrote another writer's vector too."""
@@ -231,6 +241,7 @@ def test_what_a_rollback_puts_back_and_the_list_names_is_not_left(tmp_path: Path
     assert done.document["left"]["vectors"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Z01")
 def test_what_a_catch_up_overwrote_is_not_left(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:

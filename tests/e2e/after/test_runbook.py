@@ -311,6 +311,7 @@ def test_the_page_leads_through_the_evening_and_back_and_through_it_again(
     check_samples(operator.screens)
 
 
+@pytest.mark.slow
 def test_every_step_is_in_the_page_with_its_time_and_its_way_back(tmp_path: Path) -> None:
     with workbench(tmp_path, points(10), provision=False) as bench:
         result = bench.run("runbook", "--at", "2026-12-05T20:00+00:00")

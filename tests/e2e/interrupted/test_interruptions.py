@@ -141,6 +141,7 @@ def test_a_stop_file_stops_before_the_next_write(tmp_path: Path) -> None:
     assert stopped.exit_code == 8
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R07")
 @pytest.mark.usefixtures("short_pauses")
 def test_a_target_that_cannot_be_read_is_indeterminate_never_equal(tmp_path: Path) -> None:

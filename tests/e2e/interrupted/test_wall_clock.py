@@ -22,6 +22,7 @@ def _jumping(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SystemClock, "wall_s", lambda clock: _true_wall_s(clock) + next(jumps))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_jumping")
 def test_every_command_ends_as_with_a_steady_clock(tmp_path: Path) -> None:
     with workbench(tmp_path, points(30)) as bench:
@@ -41,6 +42,7 @@ def test_every_command_ends_as_with_a_steady_clock(tmp_path: Path) -> None:
         assert bench.state() == before, "the entry with an expiry is back: the service's clock says"
 
 
+@pytest.mark.slow
 def test_the_newest_snapshot_is_the_one_taken_last_even_if_the_clock_was_set_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

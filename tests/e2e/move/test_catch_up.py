@@ -152,6 +152,7 @@ def test_a_chain_is_verified_flattened_and_shown_by_status(
     assert flat.document["content_root"] == fresh.document["content_root"]
 
 
+@pytest.mark.slow
 def test_a_catch_up_is_sent_by_this_process_whatever_its_size(
     evening: tuple[Workbench, Writer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +251,7 @@ def test_a_moving_chain_is_not_flattened(evening: tuple[Workbench, Writer]) -> N
     assert "catch-up --frozen" in flat.stderr
 
 
+@pytest.mark.slow
 def test_without_a_change_a_catch_up_says_so_and_writes_nothing(
     evening: tuple[Workbench, Writer],
 ) -> None:
@@ -266,6 +268,7 @@ def test_without_a_change_a_catch_up_says_so_and_writes_nothing(
     assert bench.uploads() == uploads
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C13")
 @pytest.mark.parametrize(
     "changed",
@@ -296,6 +299,7 @@ def test_other_settings_are_refused_also_when_the_source_has_not_changed(
         assert bench.state() == state
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C04")
 def test_a_vector_that_another_writer_changed_is_kept_and_named(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:

@@ -55,6 +55,7 @@ def _kill_in(name: str, bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> No
         assert bench.run("catch-up", "--frozen").exit_code == 130
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["capture_pre_images", "open_round"])
 @pytest.mark.parametrize("names_base", [False, True])
 def test_a_catch_up_whose_base_is_undone_is_planned_again(
@@ -73,6 +74,7 @@ def test_a_catch_up_whose_base_is_undone_is_planned_again(
     assert bench.run("reconcile", "--full").document["verdict"] == "equal"
 
 
+@pytest.mark.slow
 def test_an_older_snapshot_is_not_written_over_a_catch_up(bench: Workbench) -> None:
     older = _snapshots(bench)[0]
     run = next(older.glob("runs/*"))
@@ -89,6 +91,7 @@ def test_an_older_snapshot_is_not_written_over_a_catch_up(bench: Workbench) -> N
     assert bench.state() == held
 
 
+@pytest.mark.slow
 def test_a_second_branch_of_a_chain_is_not_written(bench: Workbench) -> None:
     older = _snapshots(bench)[0]
     _change(bench)
@@ -103,6 +106,7 @@ def test_a_second_branch_of_a_chain_is_not_written(bench: Workbench) -> None:
     assert bench.state() == held
 
 
+@pytest.mark.slow
 def test_a_conflict_that_is_forced_later_leaves_nothing_of_the_chain(
     bench: Workbench, tmp_path: Path
 ) -> None:
@@ -124,6 +128,7 @@ def test_a_conflict_that_is_forced_later_leaves_nothing_of_the_chain(
     assert bench.entries() == {}
 
 
+@pytest.mark.slow
 def test_a_forced_conflict_touches_no_vector_that_was_there_before_the_chain(
     tmp_path: Path,
 ) -> None:
@@ -146,6 +151,7 @@ def test_a_forced_conflict_touches_no_vector_that_was_there_before_the_chain(
         assert bench.stored()["file-0000_5"][0].tolist() == before.tolist()
 
 
+@pytest.mark.slow
 def test_nothing_new_for_one_index_is_everything_for_another(bench: Workbench) -> None:
     bench.environment["Q2V_VECTOR_INDEX"] = "another-index"
     del bench.environment[NAMESPACE]
@@ -157,6 +163,7 @@ def test_nothing_new_for_one_index_is_everything_for_another(bench: Workbench) -
     assert len(bench.stored()) == 60
 
 
+@pytest.mark.slow
 def test_a_collection_that_has_become_empty_is_caught_up_with(bench: Workbench) -> None:
     bench.collection.points = []
 
@@ -194,6 +201,7 @@ def test_after_a_flattening_the_chain_is_continued(bench: Workbench) -> None:
     assert bench.stored() == {}
 
 
+@pytest.mark.slow
 def test_points_left_out_are_an_exit_code_while_nothing_changes(bench: Workbench) -> None:
     held = bench.collection.points
     bench.collection.points = [replace(held[0], payload=None), *held[1:]]
@@ -207,6 +215,7 @@ def test_points_left_out_are_an_exit_code_while_nothing_changes(bench: Workbench
     assert (waived.exit_code, accepted.exit_code) == (0, 0), waived.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C11")
 def test_a_refused_migrate_leaves_no_run(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -226,6 +235,7 @@ def test_a_refused_migrate_leaves_no_run(tmp_path: Path) -> None:
     assert moved.document["run_id"].startswith("000-")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C11")
 def test_a_catch_up_that_would_delete_too_much_leaves_no_run(bench: Workbench) -> None:
     bench.collection.points = bench.collection.points[:20]
@@ -238,6 +248,7 @@ def test_a_catch_up_that_would_delete_too_much_leaves_no_run(bench: Workbench) -
     assert bench.run("catch-up", "--frozen", "--max-delete", "1").exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C12")
 def test_a_damaged_later_snapshot_does_not_stop_what_is_about_a_whole_one(bench: Workbench) -> None:
     assert bench.run("reconcile", "--full").exit_code == 0

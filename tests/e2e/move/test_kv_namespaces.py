@@ -16,6 +16,7 @@ def _create(bench: Workbench, **members: str) -> str:
     return namespace_id
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F17")
 def test_a_jurisdiction_is_chosen_at_provision_shown_by_plan_and_kept_to(tmp_path: Path) -> None:
     with workbench(tmp_path, points(POINTS), provision=False) as bench:
@@ -59,6 +60,7 @@ def test_kv_instant_is_refused_with_its_limits_before_anything_is_written(tmp_pa
     assert stored == {}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F17")
 def test_every_command_that_shows_the_counter_says_what_it_counts(tmp_path: Path) -> None:
     counted = "all vectors of the index, those of others included"

@@ -77,6 +77,7 @@ def test_an_index_added_after_the_upload_is_warned_of_found_and_filled(tmp_path:
     assert before_upload == {"file_id": True, "chunk_index": False}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F03")
 def test_an_index_that_was_dropped_is_drift_and_no_repair_before_it_is_there(
     tmp_path: Path,
@@ -108,6 +109,7 @@ def test_an_index_that_was_dropped_is_drift_and_no_repair_before_it_is_there(
     assert found == {f"file-0001_{number}" for number in range(7)}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F03")
 def test_texts_where_numbers_are_declared_end_in_5_before_anything_is_written(
     tmp_path: Path,
@@ -134,6 +136,7 @@ def test_texts_where_numbers_are_declared_end_in_5_before_anything_is_written(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F03", "F11")
 def test_an_index_that_provision_creates_again_is_compared_before_the_cutover(
     tmp_path: Path,
@@ -151,6 +154,7 @@ def test_an_index_that_provision_creates_again_is_compared_before_the_cutover(
     assert (drift.exit_code, drift.document["drift"]["metadata_indexes"]) == (4, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F03")
 def test_an_index_that_finds_nothing_can_be_waived_by_its_name(tmp_path: Path) -> None:
     settings = {"Q2V_TARGET_METADATA_INDEXES": "file_id:string,last_modified:number"}
@@ -178,6 +182,7 @@ def test_an_index_that_finds_nothing_can_be_waived_by_its_name(tmp_path: Path) -
     assert caught_up.exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F03")
 def test_a_type_that_was_changed_in_the_settings_is_noticed_before_anything_is_written(
     tmp_path: Path,

@@ -82,6 +82,7 @@ def test_from_nothing_to_the_cutover(tmp_path: Path) -> None:
         assert follow(bench) == (["snapshot", "migrate", "reconcile"], "equal")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 def test_a_source_that_moved_asks_for_a_catch_up_and_that_leads_on(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -97,6 +98,7 @@ def test_a_source_that_moved_asks_for_a_catch_up_and_that_leads_on(tmp_path: Pat
         assert follow(bench) == (["reconcile"], "equal"), "the advice works"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11", "C01")
 def test_a_moving_snapshot_leads_to_the_freeze(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -109,6 +111,7 @@ def test_a_moving_snapshot_leads_to_the_freeze(tmp_path: Path) -> None:
         assert follow(bench) == (["reconcile"], "equal")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 def test_what_others_added_asks_for_a_decision(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -123,6 +126,7 @@ def test_what_others_added_asks_for_a_decision(tmp_path: Path) -> None:
         assert bench.run("reconcile").document["situation"] == "equal", "the advice works"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 def test_a_finished_repair_is_compared_again(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -132,6 +136,7 @@ def test_a_finished_repair_is_compared_again(tmp_path: Path) -> None:
         assert follow(bench) == (["reconcile", "migrate", "reconcile"], "equal")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 def test_a_repair_that_did_not_last_asks_who_else_writes(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -146,6 +151,7 @@ def test_a_repair_that_did_not_last_asks_who_else_writes(tmp_path: Path) -> None
         assert follow(bench) == ([], "drift_again")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 def test_an_interrupted_rollback_is_finished_whatever_is_tried(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -167,6 +173,7 @@ def test_an_interrupted_rollback_is_finished_whatever_is_tried(tmp_path: Path) -
         assert follow(bench) == (["reconcile"], "equal")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 def test_an_interrupted_reconcile_comes_before_the_former_verdict(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -184,6 +191,7 @@ def test_an_interrupted_reconcile_comes_before_the_former_verdict(tmp_path: Path
         assert follow(bench) == (["reconcile"], "equal")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 def test_a_half_written_run_is_named_when_a_newer_snapshot_lies_beside_it(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
@@ -226,6 +234,7 @@ def test_an_empty_folder_is_named_in_full(tmp_path: Path, moved: Workbench) -> N
     assert "name that folder with --dir" in shown.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 def test_the_next_command_has_the_folder_the_file_and_the_flags_of_this_one(
     tmp_path: Path,
@@ -243,6 +252,7 @@ def test_the_next_command_has_the_folder_the_file_and_the_flags_of_this_one(
         assert bench.run(*moved["next_argv"][1:]).document["verdict"] == "equal"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F09", "F11")
 def test_the_advice_about_a_target_that_is_not_empty_leads_into_a_fresh_one(
     tmp_path: Path,
@@ -270,6 +280,7 @@ def advised(text: str) -> list[list[str]]:
     return [shlex.split(command) for command in re.findall(r"`q2v ([^`]+)`", text)]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 def test_a_run_into_a_filled_index_begins_again_as_printed(tmp_path: Path) -> None:
     """The former contents are back, so that the next run has to be allowed the same."""

@@ -9,6 +9,7 @@ from tests.harness.running.workbench import points, workbench
 from tests.servers.qdrant_points import Points
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F01", "F10", "R07")
 def test_reconcile_refuses_a_source_whose_count_its_pages_never_reach(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

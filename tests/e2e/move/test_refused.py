@@ -54,6 +54,7 @@ def test_what_the_service_refuses_stays_behind_with_its_answer(tmp_path: Path) -
     assert (compared.document["verdict"], last.document["verdict"]) == ("equal", "equal")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N17")
 def test_a_service_that_takes_less_than_configured_gets_smaller_uploads(tmp_path: Path) -> None:
     settings = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "100"}
@@ -66,6 +67,7 @@ def test_a_service_that_takes_less_than_configured_gets_smaller_uploads(tmp_path
     assert 0 < moved.document["refused_uploads"] <= 7  # all of them parts of the first one
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N16", "D04")
 def test_a_service_that_refuses_all_stops_the_run_soon_and_says_why(tmp_path: Path) -> None:
     with workbench(tmp_path, points(COUNT), fault="refuse-ids:one-in=1") as bench:

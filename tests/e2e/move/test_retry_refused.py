@@ -43,6 +43,7 @@ def test_refused_vectors_are_sent_again_on_request(tmp_path: Path) -> None:
     assert (nothing.exit_code, nothing.document["requests"]) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "N16")
 def test_an_unknown_refusal_of_everything_stops_with_its_words_and_goes_on_later(
     tmp_path: Path,
@@ -65,6 +66,7 @@ def test_an_unknown_refusal_of_everything_stops_with_its_words_and_goes_on_later
     assert (moved.exit_code, moved.document["quarantined"]) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "F09", "N16", "D04")
 def test_the_advice_after_too_many_refusals_has_its_effect_on_the_same_run(
     tmp_path: Path,
@@ -88,6 +90,7 @@ def test_the_advice_after_too_many_refusals_has_its_effect_on_the_same_run(
     assert again.exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "N16")
 def test_vectors_refused_in_a_round_that_stopped_are_sent_again_in_it(tmp_path: Path) -> None:
     with workbench(tmp_path, points(COUNT), fault="refuse-ids:one-in=1", settings=UPLOADS) as bench:
@@ -110,6 +113,7 @@ def test_a_retry_without_a_run_is_refused(tmp_path: Path) -> None:
     assert ended.exit_code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "F11")
 def test_the_advice_names_the_folder_and_the_snapshot(tmp_path: Path) -> None:
     """Run as printed, it does not reach another folder, nor a newer snapshot."""

@@ -52,6 +52,7 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
         yield opened
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M16")
 def test_a_part_is_planned_moved_proved_and_restored(bench: Workbench, tmp_path: Path) -> None:
     plan, page = bench.run("plan", as_json=False), bench.run("runbook", as_json=False)
@@ -74,6 +75,7 @@ def test_a_part_is_planned_moved_proved_and_restored(bench: Workbench, tmp_path:
     assert f"a part of the collection: the points that match {PICKED}" in restored.stdout
 
 
+@pytest.mark.slow
 def test_the_plan_of_the_next_tenant_names_the_next_command_of_that_tenant(
     bench: Workbench,
 ) -> None:
@@ -89,6 +91,7 @@ def test_the_plan_of_the_next_tenant_names_the_next_command_of_that_tenant(
     assert moved.document["situation"] == "written"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M17")
 def test_a_point_that_leaves_the_part_is_removed_as_a_deleted_one_is(bench: Workbench) -> None:
     assert bench.move().exit_code == ExitCode.DONE
@@ -108,6 +111,7 @@ def test_a_point_that_leaves_the_part_is_removed_as_a_deleted_one_is(bench: Work
     assert equal.document["verdict"] == "equal"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M17")
 def test_many_points_that_leave_the_part_are_removed_only_with_consent(bench: Workbench) -> None:
     assert bench.move().exit_code == ExitCode.DONE
@@ -124,6 +128,7 @@ def test_many_points_that_leave_the_part_are_removed_only_with_consent(bench: Wo
     assert set(bench.stored()) == ids_of(bench, "a")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M17")
 @pytest.mark.parametrize("wanted", [B, ""], ids=["another part", "the whole"])
 def test_a_command_for_another_part_is_refused_with_both(bench: Workbench, wanted: str) -> None:
@@ -151,6 +156,7 @@ def test_a_command_for_another_part_is_refused_with_both(bench: Workbench, wante
     assert bench.state() == before
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M17")
 def test_the_run_of_a_part_never_proves_that_the_collection_can_go(bench: Workbench) -> None:
     assert bench.move().exit_code == ExitCode.DONE
@@ -308,6 +314,7 @@ def test_after_the_other_is_rolled_back_a_repair_counts_its_own_again(both: Tena
     assert bench.run("reconcile", run).document["verdict"] == "equal"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M17")
 def test_a_catch_up_of_one_tenant_leaves_the_other_and_both_stay_provable(both: Tenants) -> None:
     bench = both.bench
@@ -402,6 +409,7 @@ def test_a_run_with_a_later_catch_up_is_refused_with_the_end_of_its_own_chain(
     assert [words[2] for words in advised(situation, "status")] == [newest]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F03", "F11")
 def test_the_plan_of_the_next_tenant_leads_to_an_index_that_is_missing(bench: Workbench) -> None:
     """The commands are run as they are printed; the index holds the vectors of the first tenant."""
@@ -421,6 +429,7 @@ def test_the_plan_of_the_next_tenant_leads_to_an_index_that_is_missing(bench: Wo
     assert checked.document["next_argv"][1:3] == ["provision", "--into-non-empty"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M17", "F11")
 def test_a_repair_that_would_take_ids_from_another_tenant_is_a_decision(bench: Workbench) -> None:
     """Both tenants have files of the same names; the second has written over the first."""
@@ -444,6 +453,7 @@ def test_a_repair_that_would_take_ids_from_another_tenant_is_a_decision(bench: W
     assert "mapping.id_template" in drift.document["next"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M17")
 def test_a_file_of_two_tenants_is_drift_of_the_first(bench: Workbench) -> None:
     bench.collection.points = [
@@ -463,6 +473,7 @@ def test_a_file_of_two_tenants_is_drift_of_the_first(bench: Workbench) -> None:
     assert (drift.document["shared"], drift.document["situation"]) == (1, "shared")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M17")
 def test_a_file_keeps_its_entry_when_its_former_tenant_catches_up_last(both: Tenants) -> None:
     bench, runs = both.bench, {}

@@ -70,6 +70,7 @@ def test_a_rollback_restores_the_former_target_and_a_second_one_changes_nothing(
         assert again.exit_code == 0, again.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B03")
 def test_a_rollback_keeps_the_entry_that_another_writer_changed_until_it_is_forced(
     tmp_path: Path, version: str

@@ -10,6 +10,8 @@ from reconcile.gate.criteria import Criterion
 from tests.harness.running.workbench import chunk_hash, unit_vectors, workbench
 from tests.servers.qdrant_points import StoredPoint
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "Q2V_MAPPING_ID_TEMPLATE": "{point_id}",
     "Q2V_MAPPING_GROUP_KEY": "metadata.source",

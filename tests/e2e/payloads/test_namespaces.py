@@ -67,6 +67,7 @@ def put(bench: Workbench, vector_id: str, namespace: str | None) -> None:
     bench.sandbox.store.put_vector(bench.index, vector_id, values, metadata, namespace)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M13")
 def test_two_tenants_move_into_their_namespaces_and_everything_comes_back(tmp_path: Path) -> None:
     stored = points()
@@ -97,6 +98,7 @@ def test_two_tenants_move_into_their_namespaces_and_everything_comes_back(tmp_pa
         assert bench.state() == before
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M13")
 @pytest.mark.parametrize("namespace", ["7", None])
 def test_a_vector_in_the_namespace_of_another_tenant_is_found_and_mended(

@@ -255,6 +255,7 @@ def as_written(name: str, count: int = 12) -> Written:
     return Written(StoredCollection(points=points, vectors=shape), ids)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M30")
 def test_what_dify_would_have_written_arrives_and_filters_find_it(tmp_path: Path) -> None:
     """Dify is no package: its payloads are made as its source makes them, decision 0059."""

@@ -51,6 +51,7 @@ def held(bench: Workbench) -> dict[str, Any]:
     return {**vectors, **entries}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F08", "I7", "R03")
 def test_doubles_as_javascript_spells_them_are_no_drift_and_go_back_as_they_were(
     tmp_path: Path,

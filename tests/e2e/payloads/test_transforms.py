@@ -86,6 +86,7 @@ def test_a_payload_moves_by_rules_and_comes_back_as_it_was(tmp_path: Path) -> No
         assert bench.state() == before
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M10")
 def test_a_plan_shows_what_each_rule_does(tmp_path: Path) -> None:
     with workbench(tmp_path, points(30), settings=SETTINGS) as bench:
@@ -143,6 +144,7 @@ def test_a_table_that_is_no_rule_is_refused_where_it_was_given(tmp_path: Path) -
     )
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M11", "L01")
 def test_what_the_new_side_added_comes_back_as_payloads_are_and_can_move_again(
     tmp_path: Path,
@@ -169,6 +171,7 @@ def test_what_the_new_side_added_comes_back_as_payloads_are_and_can_move_again(
     assert plan.document["quarantined"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M11", "W01")
 @pytest.mark.parametrize(
     "rule",

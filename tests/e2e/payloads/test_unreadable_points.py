@@ -37,6 +37,7 @@ def parts(bench: Workbench) -> list[bytes]:
     return [path.read_bytes() for path in sorted(path_of(sealed(bench).folder).glob("parts/*"))]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F06")
 def test_an_unreadable_point_stops_the_snapshot_and_is_left_out_only_on_request(
     tmp_path: Path,
@@ -91,6 +92,7 @@ def test_a_point_left_out_is_quarantined_by_every_command_and_never_simply_equal
     assert "could not return" in compared_again.document["why"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F06", "R07")
 def test_a_point_that_became_unreadable_or_readable_since_is_told_by_reconcile(
     tmp_path: Path,
@@ -113,6 +115,7 @@ def test_a_point_that_became_unreadable_or_readable_since_is_told_by_reconcile(
     assert found.document["source_drift"] == {"added": 0, "changed": 1, "deleted": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F06", "S09")
 def test_a_point_that_can_be_read_the_second_time_is_not_left_out(tmp_path: Path) -> None:
     """It failed for the first reading only: the second one writes its part again, whole."""
@@ -183,6 +186,7 @@ def take(bench: Workbench, readers: int) -> dict[str, object]:
     return done.document
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F23")
 def test_a_payload_that_libraries_refuse_is_quarantined_and_the_rest_moves(tmp_path: Path) -> None:
     stored = points(COUNT)
@@ -199,6 +203,7 @@ def test_a_payload_that_libraries_refuse_is_quarantined_and_the_rest_moves(tmp_p
     assert compared.document["verdict"] == "equal"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F06", "S07")
 def test_a_damaged_part_with_a_point_left_out_is_repaired(tmp_path: Path) -> None:
     with workbench(tmp_path, points(COUNT)) as bench:

@@ -87,6 +87,7 @@ def test_a_plan_that_does_not_fit_says_so_first_and_fails(tmp_path: Path) -> Non
     assert "next: " not in refused.stdout
 
 
+@pytest.mark.slow
 def test_points_that_are_left_out_and_an_index_in_use_are_decisions(tmp_path: Path) -> None:
     stored = points(20)
     stored[3].payload["chunk_index"] = -1  # type: ignore[index]
@@ -115,6 +116,7 @@ def test_more_vectors_than_an_index_takes_are_a_decision(
         assert reason.startswith("20 vectors are too many for an index of 19: divide its files ")
 
 
+@pytest.mark.slow
 def test_settings_and_details_are_shown_when_asked_for(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20)) as bench:
         plain, settings = screen(bench), screen(bench, "--settings")

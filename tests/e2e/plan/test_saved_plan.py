@@ -47,6 +47,7 @@ def refused(bench: Workbench, file: str, before: str) -> str:
     return str(error["what"])
 
 
+@pytest.mark.slow
 def test_a_plan_of_the_source_is_carried_out_from_the_snapshot_that_follows(
     bench: Workbench,
 ) -> None:
@@ -61,6 +62,7 @@ def test_a_plan_of_the_source_is_carried_out_from_the_snapshot_that_follows(
     assert (again.exit_code, again.document["run_id"]) == (0, done.document["run_id"])
 
 
+@pytest.mark.slow
 def test_a_plan_of_a_snapshot_names_it_although_a_newer_one_is_there(bench: Workbench) -> None:
     first = bench.run("snapshot").document["snapshot_id"]
     file = save(bench, first)
@@ -74,6 +76,7 @@ def test_a_plan_of_a_snapshot_names_it_although_a_newer_one_is_there(bench: Work
     assert (done.exit_code, done.document["snapshot_id"]) == (0, first)
 
 
+@pytest.mark.slow
 def test_a_plan_made_before_provision_fits_what_provision_makes(tmp_path: Path) -> None:
     with workbench(tmp_path, points(POINTS), provision=False) as bench:
         file = save(bench)
@@ -202,6 +205,7 @@ def test_a_target_that_has_moved_is_refused(
     assert words in refused(bench, file, before)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F29")
 def test_a_run_of_another_plan_is_not_continued_under_this_one(bench: Workbench) -> None:
     file = save(bench)
@@ -215,6 +219,7 @@ def test_a_run_of_another_plan_is_not_continued_under_this_one(bench: Workbench)
     assert bench.state() == before
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C02")
 def test_a_run_that_was_killed_is_continued_with_the_same_file(tmp_path: Path) -> None:
     profile = replace(INSTANT, name="slow-commits", commit_delay_s=0.2)
@@ -241,6 +246,7 @@ def changed(file: Path, at: int) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F19")
 def test_any_changed_byte_of_the_file_is_found(bench: Workbench) -> None:
     file = Path(save(bench))
@@ -277,6 +283,7 @@ def test_a_file_that_is_no_saved_plan_is_refused(bench: Workbench) -> None:
     assert "found a file of another kind" in other.document["error"]["what"]
 
 
+@pytest.mark.slow
 def test_the_command_for_a_plan_with_any_name_carries_it_out(
     bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

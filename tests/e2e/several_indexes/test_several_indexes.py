@@ -37,6 +37,7 @@ run()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M40")
 def test_three_runs_move_a_collection_into_three_indexes_and_all_of_it_comes_back(
     tmp_path: Path,
@@ -111,6 +112,7 @@ def test_without_the_name_of_an_index_a_command_names_the_flag_and_the_list(
     assert "expected one of target.shards" in stranger.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F29", "M42")
 def test_a_saved_plan_says_which_index_it_is_for(tmp_path: Path) -> None:
     stored, file = points(40), str(tmp_path / "agreed.json")
@@ -249,6 +251,7 @@ def test_a_catch_up_moves_changes_into_each_index_also_from_one_to_another(
         assert both.entries() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M42")
 def test_another_list_or_another_mapping_is_refused_while_a_run_stands(tmp_path: Path) -> None:
     with several(tmp_path, points(40)) as both:

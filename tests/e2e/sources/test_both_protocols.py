@@ -30,6 +30,7 @@ def switching(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[
         yield bench, second
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F01", "S05")
 def test_a_catch_up_over_the_other_protocol_continues(switching: tuple[Workbench, str]) -> None:
     bench, second = switching
@@ -77,6 +78,7 @@ def test_a_snapshot_is_resumed_over_the_other_protocol(
     assert Path(taken.document["path"]) == begun.parent
 
 
+@pytest.mark.slow
 def test_another_server_is_another_source_over_each_protocol(
     switching: tuple[Workbench, str], tmp_path: Path
 ) -> None:

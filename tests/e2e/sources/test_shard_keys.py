@@ -54,6 +54,7 @@ def move_point(bench: Workbench, number: int, key: int | str) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M26")
 def test_tenants_by_shard_key_move_into_namespaces_and_everything_comes_back(
     tmp_path: Path,
@@ -80,6 +81,7 @@ def test_tenants_by_shard_key_move_into_namespaces_and_everything_comes_back(
         assert bench.state() == before
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M26")
 def test_a_point_that_moves_to_another_key_is_found_and_followed(tmp_path: Path) -> None:
     settings = {**SETTINGS, "Q2V_MAPPING_NAMESPACE": ""}
@@ -97,6 +99,7 @@ def test_a_point_that_moves_to_another_key_is_found_and_followed(tmp_path: Path)
         assert equal.document["verdict"] == "equal"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M34")
 def test_without_the_rule_the_plan_says_what_the_vectors_do_not_hold(tmp_path: Path) -> None:
     with keyed(tmp_path, points(), {}) as bench:
@@ -149,6 +152,7 @@ def test_a_restored_collection_moves_as_the_first_one_did(tmp_path: Path) -> Non
         assert taken.document["points"] == len(again.points)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M26")
 def test_later_writes_are_kept_and_said_not_to_go_back(tmp_path: Path) -> None:
     with keyed(tmp_path, points(), RULE) as bench:
@@ -165,6 +169,7 @@ def test_later_writes_are_kept_and_said_not_to_go_back(tmp_path: Path) -> None:
         assert "does not hold the shard key of a point" in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M28")
 def test_a_key_that_is_made_while_reconcile_reads_the_source_gives_no_verdict(
     tmp_path: Path,

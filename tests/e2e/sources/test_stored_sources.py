@@ -118,6 +118,7 @@ def test_another_snapshot_file_is_another_source(tmp_path: Path) -> None:
     assert "was read from collection 'chunks'" in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M20")
 def test_nothing_is_restored_into_a_snapshot_file(tmp_path: Path) -> None:
     with workbench(tmp_path, points(POINTS)) as bench:

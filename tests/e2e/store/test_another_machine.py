@@ -71,6 +71,7 @@ def measured_by_workers(machine: Machine) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 def test_what_one_machine_seals_another_one_moves_proves_and_undoes(
     bench: Workbench, store: str, tmp_path: Path
 ) -> None:
@@ -162,6 +163,7 @@ def test_workers_do_not_read_a_snapshot_on_a_disk(
     assert "expected one that every worker reaches" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_restore_reads_from_the_store(bench: Workbench, store: str, tmp_path: Path) -> None:
     taken = Machine(bench, store, tmp_path / "first").done("snapshot")
 
@@ -174,6 +176,7 @@ def test_a_restore_reads_from_the_store(bench: Workbench, store: str, tmp_path: 
     assert (by_id["written"], by_address["already_there"]) == (POINTS, POINTS)
 
 
+@pytest.mark.slow
 def test_advice_names_the_store_and_the_local_folder_and_works(machine: Machine) -> None:
     document = machine.done("snapshot")
 
@@ -202,6 +205,7 @@ def test_a_bad_address_is_refused_in_words(machine: Machine, address: str, says:
     assert (result.exit_code, says in result.stdout) == (ExitCode.USAGE, True), result.stdout
 
 
+@pytest.mark.slow
 def test_no_credential_gets_into_a_file_or_the_output(machine: Machine) -> None:
     results = [machine.run(*words) for words in (["snapshot"], ["migrate", "--yes"], ["verify"])]
 

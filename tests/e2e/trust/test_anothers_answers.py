@@ -6,6 +6,8 @@ import pytest
 
 from tests.harness.running.workbench import Workbench, points, workbench
 
+pytestmark = pytest.mark.slow
+
 COUNT = 60
 UPLOADS = {"Q2V_LIMITS_VECTORS_PER_UPLOAD": "10"}
 

@@ -113,6 +113,7 @@ def test_points_that_cannot_move_are_quarantined_each_with_its_reason(tmp_path: 
     assert _snapshot(bench).manifest.points == len(stored)
 
 
+@pytest.mark.slow
 def test_a_plan_has_one_line_for_all_points_left_out_for_one_reason(tmp_path: Path) -> None:
     def left_out(shown: str) -> list[str]:
         return [line for line in shown.splitlines() if line.startswith("left out: ")]
@@ -157,6 +158,7 @@ class _Twice(dict[str, object]):
         return [*super().items(), ("text", "another")]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("D11")
 def test_of_a_key_that_stands_twice_no_value_is_chosen_in_silence(tmp_path: Path) -> None:
     """The point is left out, and the snapshot keeps both values."""
@@ -173,6 +175,7 @@ def test_of_a_key_that_stands_twice_no_value_is_chosen_in_silence(tmp_path: Path
     assert kept[-1].count(b"another") == kept[-1].count(b"chunk 0 of odd") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.fault("D11")
 @pytest.mark.parametrize(("rule", "stays"), [("warn", False), ("quarantine", True)])
 def test_a_hash_that_is_not_its_texts_counts_or_stays_behind(
@@ -204,6 +207,7 @@ def test_of_equal_points_with_one_target_id_the_first_moves(tmp_path: Path) -> N
     assert result.exit_code == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "payload", [chunk(LONG_ID, 0), _sized(10_240), chunk("odd", 0, a={"b": "c", "d": ["e"]})]
 )
@@ -217,6 +221,7 @@ def test_what_is_just_within_the_limits_moves(tmp_path: Path, payload: dict[str,
     assert result.exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_waived_reason_is_no_failure(tmp_path: Path) -> None:
     odd = _odd_point(chunk("odd", 0), _ZERO)
     with workbench(tmp_path, [*points(GOOD), odd]) as bench:
@@ -228,6 +233,7 @@ def test_a_waived_reason_is_no_failure(tmp_path: Path) -> None:
     assert (result.exit_code, result.document["quarantined"]) == (0, 1)
 
 
+@pytest.mark.slow
 def test_who_is_to_accept_a_reason_is_told_which(tmp_path: Path) -> None:
     """After the migrate, in the status, and as a command that works as it is printed."""
     odd = [_odd_point(chunk("odd", 0), _ZERO), replace(_odd_point(chunk("a b", 0)), id=10_001)]
@@ -247,6 +253,7 @@ def test_who_is_to_accept_a_reason_is_told_which(tmp_path: Path) -> None:
     assert accepted.exit_code == 0, accepted.stderr
 
 
+@pytest.mark.slow
 def test_a_declared_change_is_made_counted_and_only_that(tmp_path: Path) -> None:
     odd = _odd_point(chunk("odd", 0, gone=None))
     with workbench(tmp_path, [*points(GOOD), odd]) as bench:
@@ -429,6 +436,7 @@ def test_a_run_is_not_reconciled_with_another_target(tmp_path: Path) -> None:
         assert bench.run("reconcile", "--vector-index", "other").exit_code == 12
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G14")
 def test_a_run_under_a_foreign_snapshot_is_refused(tmp_path: Path) -> None:
     with workbench(tmp_path, points(5)) as bench:
@@ -441,6 +449,7 @@ def test_a_run_under_a_foreign_snapshot_is_refused(tmp_path: Path) -> None:
         assert bench.run("reconcile").exit_code == 12
 
 
+@pytest.mark.slow
 @pytest.mark.fault("U07")
 def test_an_index_that_was_created_anew_is_not_the_planned_one(tmp_path: Path) -> None:
     with workbench(tmp_path, points(5)) as bench:
@@ -457,6 +466,7 @@ def test_an_index_that_was_created_anew_is_not_the_planned_one(tmp_path: Path) -
     assert "not the one that the plan names" in result.document["error"]["what"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("U10")
 def test_metadata_indexes_have_to_exist_before_the_first_upload(tmp_path: Path) -> None:
     with workbench(tmp_path, points(5)) as bench:
@@ -481,6 +491,7 @@ def test_a_window_too_short_for_the_work_is_refused_with_the_arithmetic(tmp_path
     assert "reconcile with 5 of 5 contents" in result.document["error"]["what"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("X01", "X03")
 def test_no_secret_and_no_open_file_is_left_behind(tmp_path: Path) -> None:
     """No form of the token in any file or output; files for this user only."""
@@ -501,6 +512,7 @@ def test_no_secret_and_no_open_file_is_left_behind(tmp_path: Path) -> None:
         assert API_TOKEN not in output.stdout + output.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F20")
 def test_a_counter_key_that_a_file_gets_ends_in_5_before_anything_is_written(
     tmp_path: Path,

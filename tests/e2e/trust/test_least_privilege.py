@@ -34,6 +34,7 @@ def test_a_snapshot_needs_no_token_of_the_target(tmp_path: Path) -> None:
         assert len(bench.sandbox.requests) == 0
 
 
+@pytest.mark.slow
 def test_reconcile_sends_nothing_that_a_read_only_token_may_not(tmp_path: Path) -> None:
     with workbench(tmp_path, points(30)) as bench:
         bench.move()

@@ -59,6 +59,7 @@ def upsert(bench: Workbench, vectors: dict[str, "np.ndarray[Any, Any]"]) -> None
     assert answer.is_success, answer.text
 
 
+@pytest.mark.slow
 def test_a_plan_that_cuts_dimensions_names_the_command_that_measures_it(bench: Workbench) -> None:
     shown = bench.run("plan", as_json=False).stdout
     words = re.search(r"`q2v (parity --at 32 --min-overlap) SHARE --dir (\S+)`", shown)
@@ -107,6 +108,7 @@ def test_a_cut_is_a_warning_of_the_plan_and_no_go_until_it_was_measured_and_judg
     assert f"keeps {kept:.3f} of the first 10" in str(row["found"])
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Q05")
 def test_a_record_holds_what_was_printed_and_is_refused_when_a_byte_of_it_changes(
     bench: Workbench,
@@ -141,6 +143,7 @@ def test_an_index_that_failed_is_no_go_until_the_run_writes_again(bench: Workben
     assert judged(bench)["verdict"] == "pass"
 
 
+@pytest.mark.slow
 def test_the_curve_is_that_of_a_computation_by_brute_force(bench: Workbench) -> None:
     measured = bench.run("parity", "--at", "16", "--at", "32", "--at", "64").document
 
@@ -154,6 +157,7 @@ def test_the_curve_is_that_of_a_computation_by_brute_force(bench: Workbench) -> 
     assert worst["name"].startswith("file-")
 
 
+@pytest.mark.slow
 def test_an_index_with_the_vectors_of_the_run_answers_as_exact_search_at_its_width(
     bench: Workbench,
 ) -> None:
@@ -170,6 +174,7 @@ def test_an_index_with_the_vectors_of_the_run_answers_as_exact_search_at_its_wid
     assert not [one for one in sent if one.path.endswith(("/upsert", "/delete_by_ids", "/bulk"))]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Q01")
 def test_an_index_whose_vectors_stand_under_other_ids_fails(bench: Workbench) -> None:
     held = bench.stored()
@@ -184,6 +189,7 @@ def test_an_index_whose_vectors_stand_under_other_ids_fails(bench: Workbench) ->
     assert len(failed.document["index"]["worst_queries"]) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Q02")
 def test_an_index_that_lost_a_hundredth_is_not_judged(bench: Workbench) -> None:
     lost = sorted(bench.stored())[: COUNT // 100]
@@ -199,6 +205,7 @@ def test_an_index_that_lost_a_hundredth_is_not_judged(bench: Workbench) -> None:
     assert "the newest reconcile says drift" in bench.run(*LIVE).document["why"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Q02")
 def test_without_a_reconcile_the_index_is_not_judged(tmp_path: Path) -> None:
     with workbench(tmp_path, points(40)) as bench:
@@ -209,6 +216,7 @@ def test_without_a_reconcile_the_index_is_not_judged(tmp_path: Path) -> None:
     assert "run `q2v reconcile" in unknown.document["why"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Q03")
 def test_without_a_query_nothing_is_judged(bench: Workbench, tmp_path: Path) -> None:
     file = tmp_path / "queries.npy"
@@ -219,6 +227,7 @@ def test_without_a_query_nothing_is_judged(bench: Workbench, tmp_path: Path) -> 
         assert (unknown.exit_code, unknown.document["verdict"]) == (13, "indeterminate")
 
 
+@pytest.mark.slow
 def test_queries_from_a_file_are_named_by_their_place(bench: Workbench, tmp_path: Path) -> None:
     file = tmp_path / "queries.npy"
     np.save(file, np.random.default_rng(3).standard_normal((20, DIMENSIONS)))

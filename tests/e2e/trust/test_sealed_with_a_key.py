@@ -50,6 +50,7 @@ def test_with_the_key_everything_fits_and_says_so(bench: Workbench) -> None:
     assert (verified.document["hmac_checked"], verified.document["plans"]) == (True, 1)
 
 
+@pytest.mark.slow
 def test_without_the_key_files_can_be_read_but_are_not_vouched_for(bench: Workbench) -> None:
     del bench.environment[SETTING]
 
@@ -57,6 +58,7 @@ def test_without_the_key_files_can_be_read_but_are_not_vouched_for(bench: Workbe
     assert "not checked" in bench.run("verify", as_json=False).stdout
 
 
+@pytest.mark.slow
 def test_another_key_fits_nothing(bench: Workbench, tmp_path: Path) -> None:
     bench.environment[SETTING] = key_file(tmp_path, "a0" * 32)
     before = bench.state()
@@ -65,6 +67,7 @@ def test_another_key_fits_nothing(bench: Workbench, tmp_path: Path) -> None:
     assert before == bench.state()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["manifest.json", "plan.json"])
 def test_a_file_sealed_anew_without_the_key_is_refused(bench: Workbench, name: str) -> None:
     """Digest and all: the HMAC left out, and the one of before left in."""
@@ -84,6 +87,7 @@ def test_a_file_sealed_anew_without_the_key_is_refused(bench: Workbench, name: s
         assert "HMAC" in refused.document["error"]["what"]
 
 
+@pytest.mark.slow
 def test_an_older_snapshot_put_in_place_of_a_newer_one_is_refused(bench: Workbench) -> None:
     """Its seal is genuine; its place is not."""
     older = Path(bench.run("verify").document["path"])
@@ -98,6 +102,7 @@ def test_an_older_snapshot_put_in_place_of_a_newer_one_is_refused(bench: Workben
     assert older.name in refused.document["error"]["what"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F19")
 def test_a_report_that_was_written_again_without_the_key_orders_no_repair(
     bench: Workbench,
@@ -126,6 +131,7 @@ def test_a_report_that_was_written_again_without_the_key_orders_no_repair(
     assert before == bench.state()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("X01")
 @pytest.mark.parametrize(("key", "mode"), [(KEY, 0o644), (KEY[:31], 0o600), ("", 0o600)])
 def test_a_key_that_others_can_read_or_guess_is_a_usage_error(
@@ -139,5 +145,6 @@ def test_a_key_that_others_can_read_or_guess_is_a_usage_error(
         assert not key or key not in refused.stdout + refused.stderr
 
 
+@pytest.mark.slow
 def test_the_key_is_in_no_file(bench: Workbench) -> None:
     assert not [path for path in bench.files() if KEY.encode() in path.read_bytes()]

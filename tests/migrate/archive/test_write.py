@@ -425,6 +425,7 @@ OBSTACLES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("A04")
 @pytest.mark.parametrize(("act", "said", "remedy"), OBSTACLES)
 def test_a_run_that_is_not_final_needs_consent_and_says_why(

@@ -100,6 +100,7 @@ def test_a_lost_answer_is_followed_by_the_same_values() -> None:
     assert server.requests[0].body_sha256 == server.requests[1].body_sha256
 
 
+@pytest.mark.slow
 @pytest.mark.fault("K06", "N17", "F09")
 def test_a_bulk_write_above_the_limit_leaves_in_halves() -> None:
     value = b"x" * 24_000_000
@@ -116,6 +117,7 @@ def test_a_bulk_write_above_the_limit_leaves_in_halves() -> None:
     assert [seen.body_bytes < 100_000_000 for seen in server.requests] == [True, True]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("K06", "N17", "F09")
 @given(limit=st.integers(200, 2_000), count=st.integers(1, 60), bad=st.integers(0, 59))
 @settings(max_examples=examples(15))

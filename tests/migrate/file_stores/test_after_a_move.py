@@ -16,6 +16,8 @@ from tests.harness.running.target import DIMENSIONS
 from tests.harness.world import FILES, POINTS, World, open_world
 from tests.migrate.file_stores.backends import Edge, edge_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def moved(tmp_path: Path) -> Iterator[World]:

@@ -155,6 +155,7 @@ def test_a_collection_of_another_shape_is_refused_by_every_call(
     assert client.count(COLLECTION).count == 0
 
 
+@pytest.mark.slow
 def test_a_file_of_several_pages_is_written_and_read(server: RestServer) -> None:
     opened = store(QdrantClient(url=server.url, api_key="key", check_compatibility=False), WIDE)
     opened.initialize_collection()

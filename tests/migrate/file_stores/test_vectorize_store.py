@@ -377,6 +377,7 @@ def test_an_entry_that_names_a_removed_vector_gives_the_others(site: Edge) -> No
     assert site.held().entries == {"file:a": ["a_0", "a_2"]}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("T10")
 def test_a_write_that_is_not_visible_in_time_gets_into_no_entry(tmp_path: Path) -> None:
     with edge(tmp_path, profile=replace(INSTANT, commit_delay_s=1_000.0)) as site:

@@ -165,6 +165,7 @@ def test_every_finite_float32_survives_its_text(patterns: list[int]) -> None:
     assert values.tobytes() == read_back(line).tobytes() == read_back(restored).tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("S09")
 def test_a_million_random_bit_patterns_survive_their_text() -> None:
     bits = np.random.default_rng(9).integers(0, 2**32, 1_000_000, dtype=np.uint32)

@@ -88,6 +88,7 @@ def test_the_oldest_copies_go_and_an_open_one_stays_readable(folder: ObjectFolde
     assert sum(held(folder)) <= folder.copies.bytes_max
 
 
+@pytest.mark.slow
 def test_threads_that_read_at_once_all_get_the_bytes(folder: ObjectFolder) -> None:
     for number in range(4):
         folder.file(f"{number}").write(content(number))

@@ -230,6 +230,7 @@ def test_ids_that_only_look_alike_are_two(tmp_path: Path) -> None:
     assert find(points, tmp_path).vectors == len(names)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("I1", "D05")
 @given(
     st.lists(

@@ -198,6 +198,7 @@ def test_one_point_that_fails_is_named(protocol: str, poisoned: int) -> None:
     assert len(collection.limits) < 90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
 @pytest.mark.fault("F06")
 def test_all_points_but_those_that_fail_are_read_on_request(protocol: str) -> None:
@@ -283,6 +284,7 @@ def test_a_cap_of_ours_is_called_ours() -> None:
         assert "100,000 bytes, the most that q2v itself takes of one answer" in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F06")
 def test_one_huge_point_does_not_shrink_all_later_pages() -> None:
     collection = stored(2000)

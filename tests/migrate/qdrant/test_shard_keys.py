@@ -88,6 +88,7 @@ def read_all(source: PointSource, limit: int) -> Page:
     return merge_pages(pages) if pages else source.read_points(None, limit=limit)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M26")
 @BOTH
 @settings(max_examples=examples(30), deadline=None)
@@ -113,6 +114,7 @@ def test_all_points_of_all_keys_are_one_ascending_row(
     )
 
 
+@pytest.mark.slow
 def test_both_protocols_give_the_same_points_and_the_key_is_under_the_digest() -> None:
     points = [point(number, KEYS[number % len(KEYS)]) for number in range(1, 40)]
     digests = {}
@@ -130,6 +132,7 @@ def test_both_protocols_give_the_same_points_and_the_key_is_under_the_digest() -
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M27")
 @BOTH
 @settings(max_examples=examples(15), deadline=None)
@@ -182,6 +185,7 @@ def cut_short(page: Points) -> Points:
     return page[: max(1, len(page) - 2)]
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("limit", [1, 3, 5, 100])
 def test_a_short_page_of_one_key_hides_no_point(transport: TransportChoice, limit: int) -> None:

@@ -127,6 +127,7 @@ class Surroundings:
 SURROUNDINGS = [Surroundings(*flags) for flags in product((False, True), repeat=4)]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 @pytest.mark.parametrize("world", SURROUNDINGS, ids=str)
 def test_following_the_next_step_goes_in_no_circle(world: Surroundings) -> None:

@@ -82,6 +82,7 @@ edits = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(25))
 @given(chain=st.lists(edits, min_size=1, max_size=4), is_moving=st.booleans())
 def test_a_chain_holds_what_a_fresh_snapshot_of_the_same_points_holds(
@@ -109,6 +110,7 @@ def test_a_chain_holds_what_a_fresh_snapshot_of_the_same_points_holds(
     assert flat.manifest.content_root == fresh.manifest.content_root
 
 
+@pytest.mark.slow
 @given(step=edits, data=st.data())
 @settings(max_examples=examples(25))
 def test_any_range_of_a_difference_is_that_part_of_the_whole(
@@ -177,6 +179,7 @@ def test_a_first_snapshot_of_a_moving_source_is_sealed_and_marked(tmp_path: Path
     assert len(held(base)) == base.manifest.points
 
 
+@pytest.mark.slow
 def test_catching_up_with_a_writer_ends_when_the_writer_does(tmp_path: Path) -> None:
     source = MemorySource(chunk_payloads(POINTS))
     source.before_read = lambda number: edit(source, {10 * (number % POINTS) + 5: number})

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from migrate.storage.layout import PLACES, find_place
 from tests.harness.fakes.steps import Fault
 from tests.harness.world import open_world
+
+pytestmark = pytest.mark.slow
 
 # What a migration without a failure, a forced repair and an embedded source does not leave.
 OF_A_CATCH_UP = {

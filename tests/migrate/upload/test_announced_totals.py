@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from typing_extensions import override
 
 from tests.harness.fakes.silence import Silence
@@ -37,6 +38,7 @@ def counting(world: World) -> Counting:
     return made
 
 
+@pytest.mark.slow
 def test_a_catch_up_and_a_repair_announce_the_entries_that_they_write(tmp_path: Path) -> None:
     with open_world(tmp_path) as world, world.calm():
         world.snapshot()

@@ -180,6 +180,7 @@ def test_refused_vectors_are_taken_on_a_retry(
     assert (move.vectors.stored, move.kv.stored, report.conflicts) == ({}, {}, [])
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "N16", "I7", "B03")
 def test_a_retry_over_former_content_counts_once_and_rolls_back(taken: Snapshot) -> None:
     bad = of_rows({4, 11})
@@ -202,6 +203,7 @@ def test_a_retry_over_former_content_counts_once_and_rolls_back(taken: Snapshot)
     assert move.kv.stored == {}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "I7")
 def test_a_vector_that_a_repair_lost_is_counted_right_after_its_retry(taken: Snapshot) -> None:
     """It was taken, lost, refused in the repair, and is taken again."""

@@ -192,6 +192,7 @@ def test_a_kill_at_any_moment_of_the_search_changes_nothing_of_its_end(
         assert move.refused() == undisturbed.refused() == {row: IDS[row] for row in (5, 6)}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N16")
 def test_a_target_that_takes_nothing_is_found_before_the_collection_is_searched(
     tmp_path: Path,
@@ -269,6 +270,7 @@ def test_these_statuses_are_searched(taken: Snapshot, status: int) -> None:
     check_end(move, of_rows({9}))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N16", "I7")
 def test_a_file_that_lost_all_its_vectors_has_no_entry_and_rolls_back(taken: Snapshot) -> None:
     bad = frozenset(vector_id for vector_id in IDS if vector_id.startswith("file-3_"))

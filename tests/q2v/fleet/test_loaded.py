@@ -2,7 +2,11 @@
 
 import os
 
+import pytest
+
 from tests.harness.running.programs import output_of_python
+
+pytestmark = pytest.mark.slow
 
 _LOOK = """
 import gc, sys, threading

@@ -125,6 +125,7 @@ def long_texts() -> list[str]:
     return [text for text in dict.fromkeys(printed_texts()) if len(text.split()) > 4]
 
 
+@pytest.mark.slow
 def test_every_text_of_an_error_is_found_by_its_middle_words() -> None:
     known = "\n".join(
         " ".join(form.lower().split())

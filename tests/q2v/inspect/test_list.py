@@ -44,6 +44,7 @@ def test_an_empty_folder_says_so_and_names_the_first_command(tmp_path: Path) -> 
     assert not bench.directory.exists()
 
 
+@pytest.mark.slow
 def test_snapshots_runs_and_reconciles_stand_below_each_other(moved: Workbench) -> None:
     first, second = listed(moved)
 

@@ -59,6 +59,7 @@ def test_https_to_a_plain_port_is_exit_2_without_lines_of_the_library(
     assert not [line for line in stderr.splitlines() if any(sign in line for sign in LIBRARY)]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F25")
 def test_rest_to_a_grpc_port_is_exit_2(tmp_path: Path) -> None:
     with grpc_server(stored()) as server:
@@ -68,6 +69,7 @@ def test_rest_to_a_grpc_port_is_exit_2(tmp_path: Path) -> None:
     assert "speaks HTTP/2 (gRPC), expected HTTP/1.1" in json.dumps(document)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F25")
 def test_a_worker_process_shows_no_lines_of_the_library(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -9,6 +9,7 @@ from tests.harness.fakes.steps import Fault
 from tests.harness.world import open_world
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G05", "J06")
 def test_a_disk_that_fails_while_the_target_is_asked_stops_the_gate(tmp_path: Path) -> None:
     with open_world(tmp_path, points=14) as world:

@@ -187,6 +187,7 @@ def search_parts(
     return merged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["cosine", "dot-product", "euclidean"])
 @given(
     case=cases(),

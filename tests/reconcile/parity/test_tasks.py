@@ -74,6 +74,7 @@ def machines(request: pytest.FixtureRequest) -> Iterator[Machines]:
         yield Machines(TaskExecutor(pool, no_preparation), 4)
 
 
+@pytest.mark.slow
 def test_every_executor_has_the_figures_of_one_process(chain: Snapshot, machines: Machines) -> None:
     queries, report = measure(chain, None)
     other_queries, other = measure(chain, machines)

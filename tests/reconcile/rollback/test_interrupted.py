@@ -142,6 +142,7 @@ def test_a_kill_after_the_last_deletion_leaves_the_listing_to_be_checked(tmp_pat
     assert move.vectors.stored == {}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B02")
 def test_a_rollback_may_be_interrupted_again_and_again(tmp_path: Path) -> None:
     move = moved(tmp_path / "killed", held=(OURS[2],))

@@ -99,6 +99,7 @@ def assert_found(bench: Workbench, reason: str | None) -> dict[str, Any]:
     return coverage
 
 
+@pytest.mark.slow
 @pytest.mark.fault("I10")
 def test_the_truth_is_believed_and_the_key_is_nowhere(bench: Workbench) -> None:
     with lying(bench) as verifier, one_change(bench):
@@ -131,6 +132,7 @@ def test_equal_is_not_believed_of_one_that_did_not_read(bench: Workbench) -> Non
     assert coverage["read_by"] == {"rest": POINTS, "verifier": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("H02")
 def test_an_old_answer_is_not_believed(bench: Workbench) -> None:
     """A cache, or another program on the way, repeats what the Worker answered before."""
@@ -254,6 +256,7 @@ def test_a_verifier_that_reads_another_index_is_named(
         assert_found(bench, reason)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("H05")
 def test_a_verifier_of_another_version_is_named_with_what_to_do(bench: Workbench) -> None:
     """That of protocol 1 described its one index beside its own members."""
@@ -265,6 +268,7 @@ def test_a_verifier_of_another_version_is_named_with_what_to_do(bench: Workbench
     assert "Advice: deploy the verifier of this version of q2v: `q2v worker init`" in shown.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.fault("H02")
 @pytest.mark.parametrize(
     ("indexes", "known"),
@@ -308,6 +312,7 @@ def test_an_answer_of_something_else_is_named(bench: Workbench, reply: Reply, re
         assert_found(bench, reason)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("H05")
 @pytest.mark.parametrize(
     ("step", "reason"),

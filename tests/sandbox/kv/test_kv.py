@@ -104,6 +104,7 @@ def test_what_a_pair_may_just_be(client: Client) -> None:
     assert entries["k" * 512][2] == entries["absolute"][2] == 1_800_000_060
 
 
+@pytest.mark.slow
 def test_10000_pairs_pass_10001_and_duplicates_do_not(client: Client) -> None:
     pairs = [{"key": str(number), "value": ""} for number in range(10_001)]
 
@@ -113,6 +114,7 @@ def test_10000_pairs_pass_10001_and_duplicates_do_not(client: Client) -> None:
     assert done == {"successful_key_count": 10_000, "unsuccessful_keys": []}
 
 
+@pytest.mark.slow
 def test_25_mib_pass_and_one_byte_more_does_not(client: Client) -> None:
     value = b"x" * (25 * 1024 * 1024)
 

@@ -96,6 +96,7 @@ def test_instant_takes_no_metadata(instant: Client) -> None:
     instant.result(instant.write_kv({"key": "k", "value": "v", "metadata": None}))
 
 
+@pytest.mark.slow
 def test_instant_holds_10_000_keys_and_lists_them_in_one_page(instant: Client) -> None:
     pairs = [{"key": f"k{n:05}", "value": "v"} for n in range(10_000)]
     instant.result(instant.write_kv(*pairs))

@@ -102,6 +102,7 @@ def test_values_must_fit_the_index(client: Client) -> None:
     assert "expected 32 dimensions, and got 31" in answer.text
 
 
+@pytest.mark.slow
 def test_5000_vectors_pass_and_5001_do_not(client: Client) -> None:
     lines = [line(str(number)) for number in range(5_001)]
 

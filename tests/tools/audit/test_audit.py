@@ -66,6 +66,7 @@ def test_what_differs_from_the_lock_is_named() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_an_extra_that_somebody_asks_for_is_locked_with_it() -> None:
     """Else a fresh install fails on the day on which a newer version appears."""
     whole = read_lock(LOCK)

@@ -420,6 +420,7 @@ def test_the_services_word_shrinks_the_budget_and_never_grows_it() -> None:
     assert machine.true_s == pytest.approx(30, abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_file_is_private_and_stays_small(tmp_path: Path) -> None:
     machine = Machine()
     path = tmp_path / "state" / "requests"

@@ -216,6 +216,7 @@ def test_a_block_and_a_pace_hold_for_the_whole_line(
         assert earlier.asked_s <= later.asked_s or later.sent_s <= earlier.sent_s + NOTICED_S
 
 
+@pytest.mark.slow
 @pytest.mark.fault("I9")
 def test_ten_that_send_without_end_get_as_many_each(tmp_path: Path) -> None:
     """Ten senders on one budget of 20 requests. The first 20 go to those that come first."""

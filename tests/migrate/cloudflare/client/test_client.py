@@ -376,6 +376,7 @@ def test_a_server_that_does_not_read_does_not_hold_an_upload() -> None:
         http.close()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N10", "X10")
 def test_an_answer_above_the_cap_is_dropped() -> None:
     """Compressed, it is small on the wire: what counts is what it becomes."""

@@ -71,6 +71,7 @@ def test_further_numbers_and_vectors_have_one_digest(seed: int, tmp_path: Path) 
     assert differing(hard_vectors(seed, VECTORS), tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.fault("H01")
 def test_the_digests_of_different_vectors_differ(tmp_path: Path) -> None:
     """The agreement means something: what differs has another digest, on both sides."""

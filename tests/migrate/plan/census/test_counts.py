@@ -127,6 +127,7 @@ def cuts(draw: st.DrawFn, rows: int) -> list[list[list[int]]]:
     return [[pages for _, pages in sorted(parts[part].items())] for part in shuffled]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("I1", "D05")
 @given(
     st.lists(st.tuples(st.integers(0, 63), st.integers(0, 1)), max_size=40).flatmap(

@@ -177,6 +177,7 @@ def opening(workers: Noting) -> OpenMachines:
     return call
 
 
+@pytest.mark.slow
 def test_a_run_that_workers_mapped_is_that_of_one_machine(
     whole: Past, mapping: MappingRules, workers: Noting, tmp_path: Path
 ) -> None:
@@ -190,6 +191,7 @@ def test_a_run_that_workers_mapped_is_that_of_one_machine(
     assert len(workers.tasks) == len(whole.newest(whole.folder).manifest.parts) > 3
 
 
+@pytest.mark.slow
 def test_a_catch_up_that_workers_mapped_is_that_of_one_machine(
     chain: Past, mapping: MappingRules, workers: Noting, tmp_path: Path
 ) -> None:
@@ -212,6 +214,7 @@ def test_no_task_has_a_key_a_payload_or_a_vector(whole: Past, tmp_path: Path) ->
         assert len(task) < 5_000
 
 
+@pytest.mark.slow
 def test_a_part_that_was_changed_ends_the_plan(
     whole: Past, workers: Noting, tmp_path: Path
 ) -> None:

@@ -338,6 +338,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F01", "G01")
 def test_the_copy_of_a_killed_process_is_removed_by_the_next(folder: Path, tmp_path: Path) -> None:
     copies = tmp_path / "copies"

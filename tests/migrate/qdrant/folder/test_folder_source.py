@@ -117,6 +117,7 @@ def test_the_identity_is_the_folder_and_the_name_given(shard: Path) -> None:
         } == source.identity()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["folder.source", "server", "rest.source"])
 def test_importing_an_adapter_loads_neither_engine_nor_client(module: str) -> None:
     program = (

@@ -63,6 +63,7 @@ def test_a_message_beyond_the_cap_is_asked_for_in_halves(version: str) -> None:
     assert 50 < len(page) <= 250
 
 
+@pytest.mark.slow
 def test_a_page_beyond_the_librarys_own_bound_of_4_mb_is_read() -> None:
     vectors: dict[str, object] = {"size": 3072, "distance": "Dot"}
     points = [StoredPoint(n, {"": [0.5] * 3072}) for n in range(400)]

@@ -9,6 +9,7 @@ def run(program: str) -> str:
     return output_of_python("-c", program).strip()
 
 
+@pytest.mark.slow
 def test_reading_over_grpc_loads_no_model_of_a_rest_message() -> None:
     loaded = run(
         "import sys, migrate.qdrant.grpc.source\n"

@@ -191,6 +191,7 @@ def test_a_port_that_says_nothing_is_named_before_an_answer_is_waited_for() -> N
     assert f"port {speaker.port} takes connections and has not answered yet" in said[0]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F25")
 @pytest.mark.usefixtures("brief_questions")
 @pytest.mark.parametrize("transport", SOURCES)

@@ -33,6 +33,7 @@ SPECS = (
 WHOLE = Range(0, None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M26")
 @pytest.mark.parametrize("transport", ["rest", "grpc"])
 def test_a_range_is_the_same_part_whoever_reads_it(

@@ -91,6 +91,7 @@ def refused(path: Path, tmp_path: Path, collection: str = "docs") -> Preconditio
     return caught.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", SegmentForm)
 def test_every_shard_of_a_snapshot_is_read(folder: Path, tmp_path: Path, form: SegmentForm) -> None:
     path = write_snapshot(snapshot_members(folder, form), tmp_path / SERVER_NAME)
@@ -102,6 +103,7 @@ def test_every_shard_of_a_snapshot_is_read(folder: Path, tmp_path: Path, form: S
     assert list((tmp_path / "copies").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_identity_has_the_digest_of_the_file(snapshot: Path, tmp_path: Path) -> None:
     with closing(
         open_stored_source(
@@ -131,6 +133,7 @@ def test_another_name_than_that_in_the_file_name_is_warned_of(
     assert warning == "the store is that of collection 'docs', not of 'notes'"
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_the_storage_gives_the_named_collection(
     snapshot: Path, tmp_path: Path
 ) -> None:
