@@ -37,7 +37,8 @@ MILLIONS = {size.points // 1_000_000: size for size in WIDE}
 OVER_REST = {"read-back by REST", "rollback by id"}
 QUICK = [(millions, name) for millions in (1, 10) for name in CASES]
 LARGE = [(millions, name) for millions in (100, 1_000) for name in CASES if name not in OVER_REST]
-LONG = [(millions, name) for millions in (100, 1_000) for name in sorted(OVER_REST)]
+LONG = [(100, name) for name in sorted(OVER_REST)]
+LONGEST = [(1_000, name) for name in sorted(OVER_REST)]  # a quarter of a minute each
 
 
 def new_world(requests_max: int, faults: Faults = QUIET, *, seed: int = 1) -> World:
@@ -59,7 +60,11 @@ def alone(task: Task, world: World, *, keeps_every: int = 1) -> Outcome:
 
 @pytest.mark.parametrize(
     ("millions", "name"),
-    [*one_in(3, [*QUICK, *LARGE]), *(pytest.param(*one, marks=pytest.mark.slow) for one in LONG)],
+    [
+        *one_in(3, [*QUICK, *LARGE]),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in LONG),
+        *(pytest.param(*one, marks=pytest.mark.search) for one in LONGEST),
+    ],
 )
 def test_the_arithmetic_is_what_the_simulation_shows(millions: int, name: str) -> None:
     case = CASES[name](MILLIONS[millions])

@@ -24,7 +24,7 @@ from tests.servers.dripping import Drip, dripping, hung_port
 
 ASSETS = Path(__file__).parents[2] / "assets"
 AUTHORITY = ASSETS / "tls" / "loopback.pem"
-TOTAL_S, OTHER_S = 1.0, 600.0
+TOTAL_S, OTHER_S = 0.4, 600.0
 GET = ApiRequest(
     operation=Operation(name="read", scope="Vectorize: Read"), method="GET", path="/something"
 )
