@@ -294,8 +294,14 @@ CASES: dict[str, tuple[Work, float]] = {
 
 # One of each kind: held by the limiter, by the line, and with work that tells no progress.
 QUICK = {"contents: 18,000", "upload: 100,000", "undo: 40,000"}
+LONGEST = {"contents: 100,000, 8 in flight"}  # takes as long as all others
 NAMES = [
-    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow, id=name) for name in CASES
+    pytest.param(
+        name,
+        marks=() if name in QUICK else pytest.mark.search if name in LONGEST else pytest.mark.slow,
+        id=name,
+    )
+    for name in CASES
 ]
 # The bar shows what the lines show, more often.
 NAMES_OF_BAR = [

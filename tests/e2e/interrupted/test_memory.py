@@ -11,8 +11,8 @@ import pytest
 from benchmarks.commands import place
 from tests.harness.running.workbench import Workbench, points, workbench
 
-SIZE = 3_000
-TEXT_REPEATED = 100  # a payload of 4 kB: thirty thousand held at once would be 120 MB
+SIZE = 1_500
+TEXT_REPEATED = 100  # a payload of 4 kB: fifteen thousand held at once would be 60 MB
 # What is held at a time is less than the smaller collection, or that one would not fill it.
 SETTINGS = {
     "Q2V_SNAPSHOT_PAGE_POINTS": "100",
