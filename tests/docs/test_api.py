@@ -19,6 +19,7 @@ TOKEN = "target-token-93b1c2d4e5f60718"
 LOADED_LATE = ("pyarrow", "duckdb", "numpy", "grpc", "httpx")
 
 
+@pytest.mark.slow
 @pytest.mark.early
 def test_the_example_of_the_library_runs_as_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

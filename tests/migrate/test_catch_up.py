@@ -572,6 +572,7 @@ def test_an_interrupted_run_is_undone_again_when_a_later_one_puts_its_vectors_ba
     assert evening.held() == held
 
 
+@pytest.mark.slow
 def test_no_kv_entry_names_a_vector_that_is_gone(differing: Evening) -> None:
     """Neither while the catch-up deletes nor while its rollback puts back."""
     evening = differing
@@ -663,6 +664,7 @@ def test_other_rules_than_the_run_before_are_refused(moved: Evening) -> None:
         evening.migrate(second, PlanRules(mapping=RULES, writes=other))
 
 
+@pytest.mark.slow
 def test_the_run_before_is_not_undone_while_a_catch_up_stands_on_it(moved: Evening) -> None:
     evening, base = moved, moved.newest()
     evening.edit({20: 1})

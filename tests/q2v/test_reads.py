@@ -117,6 +117,7 @@ def flags_of(command: str) -> set[str]:
     return {FLAGS[name] for each in found.params for name in each.opts if name in FLAGS}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F13")
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("command", SETTINGS_COMMANDS)

@@ -248,6 +248,7 @@ def test_a_whole_report_of_an_earlier_reconcile_does_not_pass_for_a_newer_one(
     assert move.calls.writes == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_reconcile_orders_no_repair(tmp_path: Path) -> None:
     """After a kill between the report and the journal's last entry, a new reconcile is needed."""
     move = drifted(tmp_path)
@@ -305,6 +306,7 @@ def test_a_quarantine_list_that_was_changed_stops_before_the_first_write(tmp_pat
         assert move.calls.writes == []
 
 
+@pytest.mark.slow
 def test_conflicts_that_a_rollback_kept_are_read_only_as_they_were_written(tmp_path: Path) -> None:
     move = drifted(tmp_path)
     kept = move.roll_back(leave_later_writes=True).conflicts

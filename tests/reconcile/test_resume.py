@@ -161,6 +161,7 @@ def test_many_short_interruptions_do_not_add_up_to_a_long_one(move: Move) -> Non
     assert (report.resumed, report.abandoned) == (0, ("001",))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R10")
 def test_an_attempt_that_compares_something_else_is_left_and_named(move: Move) -> None:
     sampled = replace(RECONCILE_RULES, content_full_max=0)
@@ -178,6 +179,7 @@ def test_an_attempt_that_compares_something_else_is_left_and_named(move: Move) -
     assert any("001 was not finished" in line for line in move.progress.said)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R10")
 def test_a_repair_in_between_begins_a_new_attempt(move: Move) -> None:
     del move.vectors.stored[VectorId("file-0_0")]
@@ -200,6 +202,7 @@ def test_fresh_looks_at_no_former_attempt(move: Move) -> None:
     assert (report.verdict, report.resumed, report.ordinal) == ("equal", 0, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R10")
 def test_a_finished_reconcile_is_never_gone_on_with(move: Move) -> None:
     first, second = move.reconcile(), move.reconcile()
@@ -209,6 +212,7 @@ def test_a_finished_reconcile_is_never_gone_on_with(move: Move) -> None:
     assert (last["type"], last["verdict"]) == ("reconcile_concluded", "equal")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R10", "G03")
 def test_a_torn_last_entry_is_dropped_in_words_and_costs_one_step(move: Move) -> None:
     kill_at(move, 18)

@@ -171,6 +171,7 @@ def test_blank_lines_cost_nothing_each(parser: UploadParser, blank: bytes) -> No
     assert [vector.id for vector in parser.finish()] == ["v"]
 
 
+@pytest.mark.slow
 def test_a_pause_comes_after_every_few_lines() -> None:
     parser = parser_of(discard=True)
     pauses = sum(1 for _ in parser.feed_in_steps(b"{}\n" * 20_000))
@@ -238,6 +239,7 @@ def test_a_form_of_many_parts_is_refused(client: Client) -> None:
     assert refusal(answer) == (400, 10001)
 
 
+@pytest.mark.slow
 def test_a_key_listing_reads_no_values(client: Client) -> None:
     """25 values of 4 MB: the answer names them all, the prefix leaves none out."""
     for number in range(25):
@@ -250,6 +252,7 @@ def test_a_key_listing_reads_no_values(client: Client) -> None:
     assert answer["result"][-1]["name"] == "p/\U0010ffff\U0010ffff"
 
 
+@pytest.mark.slow
 def test_a_bulk_read_is_limited_to_25_mib(client: Client) -> None:
     for number in range(6):
         client.sandbox.store.put_kv(client.namespace_id, f"k{number}", b"x" * 5 * 1024 * 1024)

@@ -18,6 +18,7 @@ def _lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.slow
 def test_every_answered_request_has_its_line_even_after_a_kill(tmp_path: Path) -> None:
     """Method, path, status, size and digest of the body; a restart goes on in the same file."""
     log = tmp_path / "requests.jsonl"
@@ -40,6 +41,7 @@ def test_every_answered_request_has_its_line_even_after_a_kill(tmp_path: Path) -
     assert made_again["status"] == 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["lost-answer:every=2", "reset:every=2"])
 def test_a_request_without_an_answer_has_a_line_too(tmp_path: Path, fault: str) -> None:
     """Status 0: the connection was cut, whether or not the write was taken."""
@@ -61,6 +63,7 @@ def test_a_request_without_an_answer_has_a_line_too(tmp_path: Path, fault: str) 
     assert 0 in statuses
 
 
+@pytest.mark.slow
 def test_nobody_else_reads_it_and_it_holds_no_token(tmp_path: Path) -> None:
     log = tmp_path / "requests.jsonl"
     with served(tmp_path / "state", "--log", str(log), "--token", "cfut_not-for-the-log") as (

@@ -241,6 +241,7 @@ def test_duckdb_names_a_damaged_file(unpacked_folder: Path, tmp_path: Path) -> N
     assert answers(folder)[0] == [(plan.relative_to(folder).as_posix(),)]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("A07", "Y05")
 def test_the_unpacked_folder_is_a_dir_to_verify_and_restore_from(
     moved: tuple[Workbench, Path], unpacked_folder: Path, tmp_path: Path

@@ -61,6 +61,7 @@ def unproven(result: Result) -> list[str]:
     return [item["name"] for item in result.document["items"] if not item["proven"]]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("W06")
 def test_when_everything_is_proven_it_says_done_and_what_people_do_next(bench: Workbench) -> None:
     gate(bench)
@@ -81,6 +82,7 @@ def test_when_everything_is_proven_it_says_done_and_what_people_do_next(bench: W
     assert bench.state() == state
 
 
+@pytest.mark.slow
 @pytest.mark.fault("W06")
 def test_at_first_nothing_but_the_run_is_proven(bench: Workbench) -> None:
     result = bench.run("decommission")
@@ -159,6 +161,7 @@ def after_a_gap(bench: Workbench) -> None:
     LaterClock.days += 3
 
 
+@pytest.mark.slow
 @pytest.mark.fault("W06")
 @pytest.mark.parametrize(
     ("spoil", "expected"),
@@ -191,6 +194,7 @@ def test_one_line_alone_can_be_unproven(
     assert result.exit_code == 5
 
 
+@pytest.mark.slow
 @pytest.mark.fault("W06")
 def test_a_run_that_was_rolled_back_is_no_reason_to_take_the_source_away(bench: Workbench) -> None:
     gate(bench)

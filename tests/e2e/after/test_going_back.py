@@ -470,6 +470,7 @@ def test_nothing_later_is_nothing_exported(tmp_path: Path) -> None:
     assert undone.exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.fault("L05")
 def test_another_target_another_index_or_a_run_without_writes_is_refused(
     moved: Workbench,
@@ -489,6 +490,7 @@ def test_another_target_another_index_or_a_run_without_writes_is_refused(
     assert "no longer exists" in gone.document["error"]["what"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G08", "L05")
 def test_two_exports_at_once_are_kept_apart(moved: Workbench) -> None:
     with FolderLock(LocalFolder(moved.directory)):

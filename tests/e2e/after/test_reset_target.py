@@ -13,6 +13,8 @@ from tests.harness.running.target import DIMENSIONS
 from tests.harness.running.workbench import Workbench, points, workbench
 from tests.harness.world import open_world
 
+pytestmark = pytest.mark.slow
+
 VALUES = [1.0] * DIMENSIONS
 
 

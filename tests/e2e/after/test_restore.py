@@ -22,6 +22,7 @@ def lost(tmp_path: Path) -> Iterator[tuple[Workbench, str]]:
         yield bench, taken.document["snapshot_id"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Y01")
 def test_a_deleted_collection_comes_back(lost: tuple[Workbench, str]) -> None:
     bench, snapshot_id = lost
@@ -89,6 +90,7 @@ def test_a_point_that_the_server_loses_is_named(lost: tuple[Workbench, str]) -> 
     assert "not equal: point 7" in in_words.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Y01")
 def test_an_embedded_store_is_made_from_a_snapshot(
     lost: tuple[Workbench, str], tmp_path: Path

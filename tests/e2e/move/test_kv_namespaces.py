@@ -42,6 +42,7 @@ def test_a_jurisdiction_is_chosen_at_provision_shown_by_plan_and_kept_to(tmp_pat
     assert moved.exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F17")
 def test_kv_instant_is_refused_with_its_limits_before_anything_is_written(tmp_path: Path) -> None:
     with workbench(tmp_path, points(POINTS)) as bench:

@@ -300,6 +300,7 @@ def test_a_run_into_a_filled_index_begins_again_as_printed(tmp_path: Path) -> No
     assert (again.exit_code, again.document["acknowledged"]) == (0, 20)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F11")
 def test_a_run_that_was_cut_before_it_read_the_filled_index_resumes_as_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -94,6 +94,7 @@ def test_one_name_for_both_bindings_is_refused(bench: Workbench) -> None:
     assert len(bench.sandbox.requests) == 0
 
 
+@pytest.mark.slow
 def test_the_document_and_the_lines_lead_to_the_same_step(bench: Workbench) -> None:
     made = bench.run("provision").document
     again = bench.run("provision").document

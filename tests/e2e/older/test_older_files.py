@@ -26,6 +26,7 @@ def version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("U01")
 def test_a_half_written_run_is_finished_and_the_upload_in_doubt_has_the_same_bytes(
     tmp_path: Path, version: str

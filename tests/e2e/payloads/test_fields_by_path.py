@@ -43,6 +43,7 @@ def documents(sources: list[object]) -> list[StoredPoint]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sources", "more"),
     [
@@ -84,6 +85,7 @@ def test_fields_inside_an_object_name_file_and_order(
         assert bench.state() == before
 
 
+@pytest.mark.slow
 @pytest.mark.fault("D06")
 def test_ids_that_do_not_fit_move_as_digests_when_declared(tmp_path: Path) -> None:
     sources: list[object] = [f"https://example.com/{'handbook/' * 6}{name}.html" for name in "ab"]

@@ -207,6 +207,7 @@ def test_a_template_that_is_none_is_refused_where_it_was_given(tmp_path: Path) -
     )
 
 
+@pytest.mark.slow
 def test_a_run_without_namespaces_keeps_the_formats_of_former_versions(tmp_path: Path) -> None:
     with workbench(tmp_path, points(3)) as bench:
         assert bench.move().exit_code == 0

@@ -85,6 +85,7 @@ def test_a_plan_made_before_provision_fits_what_provision_makes(tmp_path: Path) 
         assert bench.run("migrate", file).exit_code == 0
 
 
+@pytest.mark.slow
 def test_equal_states_give_equal_fingerprints(bench: Workbench) -> None:
     one, other = (json.loads(Path(save(bench)).read_bytes()) for _ in range(2))
 
@@ -116,6 +117,7 @@ def _swap_two_values(bench: Workbench) -> None:
     bench.collection.points = changed
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F29")
 @pytest.mark.parametrize(
     ("move", "words"),
@@ -137,6 +139,7 @@ def test_a_source_that_has_moved_is_refused(
     assert words in refused(bench, file, before)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F29")
 @pytest.mark.parametrize(
     ("name", "value", "words"),
@@ -192,6 +195,7 @@ def _make_another_index(bench: Workbench) -> str:
     return "vector index created: planned "
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F29")
 @pytest.mark.parametrize("move", [_fill_the_index, _fill_the_namespace, _make_another_index])
 def test_a_target_that_has_moved_is_refused(
@@ -274,6 +278,7 @@ def test_a_plan_that_was_not_sealed_with_the_key_is_refused(bench: Workbench) ->
     assert bench.run("migrate", file).exit_code == ExitCode.DAMAGED
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_saved_plan_is_refused(bench: Workbench) -> None:
     assert bench.move().exit_code == 0
     (plan,) = bench.directory.glob("*/runs/*/plan.json")

@@ -94,6 +94,7 @@ def newest(both: Several) -> Path:
     return max(path.parent for path in both.bench.directory.glob("*/manifest.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M42")
 def test_without_the_name_of_an_index_a_command_names_the_flag_and_the_list(
     tmp_path: Path,

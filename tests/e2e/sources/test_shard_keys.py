@@ -134,6 +134,7 @@ def test_a_collision_is_named_and_nothing_is_sealed(tmp_path: Path) -> None:
         assert not [*bench.directory.glob("*/manifest.json")]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M26")
 def test_a_restored_collection_moves_as_the_first_one_did(tmp_path: Path) -> None:
     stored = points()

@@ -16,6 +16,7 @@ def _sent(bench: Workbench) -> int:
     return len(bench.sandbox.requests)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F04", "I5")
 def test_pages_of_others_in_between_cost_requests_and_no_vector(tmp_path: Path) -> None:
     with workbench(tmp_path, points(COUNT), settings=UPLOADS) as bench:
@@ -31,6 +32,7 @@ def test_pages_of_others_in_between_cost_requests_and_no_vector(tmp_path: Path) 
     assert struck >= 10  # each of the pages, at least once
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "F10", "N11")
 @pytest.mark.parametrize(
     ("fault", "remedy"), [("6003", "copy the API token again"), ("9109", "address")]
@@ -57,6 +59,7 @@ def test_a_token_refused_with_400_is_a_matter_of_access_in_every_command(
             assert _sent(bench) - before <= 2  # the verify endpoint of users, then of accounts
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "F10", "N11", "N16")
 @pytest.mark.parametrize("fault", ["6003", "9109"])
 def test_a_token_refused_in_the_middle_of_an_upload_holds_nothing_against_vectors(
@@ -75,6 +78,7 @@ def test_a_token_refused_in_the_middle_of_an_upload_holds_nothing_against_vector
     assert moved.document["refused_uploads"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F07")
 def test_a_daily_limit_of_kv_stops_at_once_and_the_run_goes_on_the_next_day(
     tmp_path: Path,
@@ -97,6 +101,7 @@ def test_a_daily_limit_of_kv_stops_at_once_and_the_run_goes_on_the_next_day(
     assert moved.document["quarantined"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F05", "F07", "N16")
 def test_a_quota_of_the_account_is_not_held_against_vectors(tmp_path: Path) -> None:
     with workbench(tmp_path, points(COUNT), settings=UPLOADS) as bench:

@@ -193,6 +193,7 @@ def test_a_hash_that_is_not_its_texts_counts_or_stays_behind(
     assert moved.exit_code == (3 if stays else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("D05")
 def test_of_equal_points_with_one_target_id_the_first_moves(tmp_path: Path) -> None:
     stored = points(GOOD)
@@ -310,6 +311,7 @@ def test_an_index_of_other_dimensions_is_refused(tmp_path: Path) -> None:
     assert "64" in result.document["error"]["what"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("P02")
 def test_several_named_vectors_want_a_choice_and_all_are_kept(tmp_path: Path) -> None:
     vectors = unit_vectors(4)
@@ -427,6 +429,7 @@ def test_an_unknown_format_version_is_refused(tmp_path: Path) -> None:
         assert bench.run("migrate").exit_code == 12
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G14", "U09")
 def test_a_run_is_not_reconciled_with_another_target(tmp_path: Path) -> None:
     with workbench(tmp_path, points(5)) as bench:

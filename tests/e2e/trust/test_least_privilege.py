@@ -47,6 +47,7 @@ def test_reconcile_sends_nothing_that_a_read_only_token_may_not(tmp_path: Path) 
     assert [each for each in asked if not is_read(*each)] == []
 
 
+@pytest.mark.slow
 def test_a_plan_tells_of_keys_that_can_visibly_do_more(tmp_path: Path) -> None:
     with workbench(tmp_path, points(5), api_token="cfoat_" + "a" * 40) as bench:
         told = bench.run("plan").document["credentials"]

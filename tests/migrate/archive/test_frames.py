@@ -56,6 +56,7 @@ def test_pieces_of_any_size_give_the_same_bytes(size: int) -> None:
     assert sink.content == packed(whole)
 
 
+@pytest.mark.slow
 def test_any_place_is_read_without_what_lies_before_it() -> None:
     whole = stream(2 * FRAME_BYTES + 12_345)
     frames = FrameReader(io.BytesIO(packed(whole)))

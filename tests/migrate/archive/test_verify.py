@@ -308,6 +308,7 @@ def test_a_file_that_the_list_does_not_have_any_more_is_missed(
         verify(packed(tar_stream([(f"{folder}/archive.json", seal_json(fields)), *rest])))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("A04", "A06")
 def test_final_is_not_believed_unless_it_follows_from_the_files(tmp_path: Path) -> None:
     with open_world(tmp_path) as world, world.calm():

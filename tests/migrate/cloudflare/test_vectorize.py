@@ -116,6 +116,7 @@ def test_a_lost_answer_is_followed_by_the_same_upload() -> None:
     assert first.body_sha256 == second.body_sha256
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N17")
 def test_an_upload_above_the_limit_is_not_even_sent() -> None:
     piece = bytes(UPLOAD_BYTES_MAX // 100)

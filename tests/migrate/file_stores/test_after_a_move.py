@@ -39,6 +39,7 @@ def rules_of(world: World) -> FileStoreRules:
     )
 
 
+@pytest.mark.slow
 def test_files_of_a_move_are_read_removed_and_written_again_and_reconcile_calls_them_equal(
     moved: World,
 ) -> None:
@@ -74,6 +75,7 @@ def _chunks(file_id: str) -> list[FileVector]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("W01", "T06")
 def test_the_monitor_names_what_a_killed_call_that_is_not_repeated_has_left(moved: World) -> None:
     """Vectors without their entry, until the call is made again."""

@@ -185,6 +185,7 @@ def requests_of(site: Edge, files: int, chunks: int) -> dict[str, int]:
     return dict(Counter(site.requests()[before:]))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("T07")
 def test_requests_grow_with_the_call_and_not_with_its_square(site: Edge) -> None:
     one = requests_of(site, files=1, chunks=10)

@@ -365,6 +365,7 @@ def test_closing_twice_is_harmless(open_source: Open) -> None:
     source.close()
 
 
+@pytest.mark.slow
 def test_every_way_of_reading_gives_the_same_digests(tmp_path: Path) -> None:
     """So that a snapshot does not depend on the transport it was read over."""
     found: set[tuple[bytes, ...]] = set()

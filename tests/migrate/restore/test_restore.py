@@ -267,6 +267,7 @@ def test_a_server_that_has_a_setting_in_another_way_is_named(tmp_path: Path) -> 
     assert (report.written, report.already_there) == (0, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Y02")
 @pytest.mark.parametrize("after", [0, 1, 3])
 def test_after_a_kill_only_what_is_missing_is_sent(
@@ -376,6 +377,7 @@ def test_a_collection_of_others_is_refused_by_name(kind: str, tmp_path: Path) ->
         assert store.server is None or store.server.collection.writes == []
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Y03")
 @pytest.mark.parametrize("kind", sorted(STORES))
 def test_appending_keeps_other_points_and_says_what_it_replaces(kind: str, tmp_path: Path) -> None:
@@ -428,6 +430,7 @@ def test_the_question_is_asked_before_anything_is_written(store: Store, tmp_path
     assert asked[0].startswith("writes 6 points into the new collection 'again' of ")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Y05")
 def test_a_chain_is_restored_as_its_flattened_form(store: Store, tmp_path: Path) -> None:
     held = one_vector()

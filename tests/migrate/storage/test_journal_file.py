@@ -93,6 +93,7 @@ def test_reading_alone_changes_nothing(path: Path) -> None:
     assert torn == path.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G15")
 def test_any_flipped_bit_before_the_last_newline_is_damage(path: Path) -> None:
     """The last newline alone cannot be told from a cut write: its line is dropped, and said so."""

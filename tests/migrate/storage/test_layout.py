@@ -57,6 +57,7 @@ NOT_LEFT = {
 }
 
 
+@pytest.mark.slow
 def test_a_whole_migration_leaves_every_place_and_no_other(tmp_path: Path) -> None:
     with open_world(tmp_path) as world, world.calm():
         world.snapshot()
@@ -77,6 +78,7 @@ def test_a_whole_migration_leaves_every_place_and_no_other(tmp_path: Path) -> No
     assert found == {place.path for place in PLACES} - NOT_LEFT
 
 
+@pytest.mark.slow
 def test_a_catch_up_leaves_its_own_places_too(tmp_path: Path) -> None:
     with open_world(tmp_path) as world, world.calm():
         world.snapshot()
@@ -91,6 +93,7 @@ def test_a_catch_up_leaves_its_own_places_too(tmp_path: Path) -> None:
     assert {place.path for place in places if place is not None} >= OF_A_CATCH_UP
 
 
+@pytest.mark.slow
 def test_an_export_leaves_its_own_places_too(tmp_path: Path) -> None:
     root = tmp_path / "snapshots"
 

@@ -103,6 +103,7 @@ def test_a_part_written_by_hand_in_our_shape_is_read(tmp_path: Path) -> None:
     read(tmp_path / "part", 750)
 
 
+@pytest.mark.slow
 def test_a_column_that_decompresses_beyond_the_cap_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

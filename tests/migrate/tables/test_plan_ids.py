@@ -114,6 +114,7 @@ def gaps(source: list[Row]) -> list[FileGap]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("D05", "D12")
 @given(rows())
 @settings(max_examples=examples(25))
@@ -128,6 +129,7 @@ def test_collisions_files_and_gaps(source: list[Row]) -> None:
             assert table.rows_of_file(file) == [(one.row, one.point) for one in some]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("D05")
 @given(rows())
 @settings(max_examples=examples(25))
@@ -174,6 +176,7 @@ def test_a_file_of_fifty_thousand_chunks(tmp_path: Path) -> None:
         assert file.vector_ids == tuple(f"v{number:06d}" for number in reversed(numbers))
 
 
+@pytest.mark.slow
 @given(rows(), st.integers(1, 4))
 @settings(max_examples=examples(25))
 def test_what_is_left_comes_out_in_row_order(source: list[Row], export_rows: int) -> None:

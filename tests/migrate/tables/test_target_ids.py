@@ -26,6 +26,7 @@ def batches(ours: list[VectorId]) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch([rows, pa.array(some, pa.string())], names=list(ID_COLUMNS))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R01", "R09")
 @given(OURS, PAGES, st.integers(1, 4))
 @settings(max_examples=examples(25))

@@ -114,6 +114,7 @@ def test_a_refused_client_is_exit_6_after_few_attempts(
     assert "tls.client_cert_file (Q2V_TLS_CLIENT_CERT_FILE)" in refused.value.remedy
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M19")
 def test_a_server_that_refuses_a_client_without_a_word_is_exit_7_with_the_likely_cause() -> None:
     with (

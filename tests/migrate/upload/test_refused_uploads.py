@@ -310,6 +310,7 @@ def test_what_an_id_held_before_its_refusal_stays_and_counts(taken: Snapshot) ->
     assert move.kv.stored == {}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N16", "R01", "I7")
 def test_a_repair_that_is_refused_is_told_once_and_not_tried_again(taken: Snapshot) -> None:
     """The vector is lost, and the target does not take it back: it is left out from then on."""

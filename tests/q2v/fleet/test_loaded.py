@@ -41,6 +41,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 def test_all_commands_are_loaded_without_a_thread_or_a_connection() -> None:
     """But for the one that the jemalloc in Arrow keeps, and stops while a process forks."""
     said = output_of_python(
@@ -50,6 +51,7 @@ def test_all_commands_are_loaded_without_a_thread_or_a_connection() -> None:
     assert said in (["[]", "1 ['jemalloc_bg_thd']", "[]", "True"], ["[]", "1 []", "[]", "True"])
 
 
+@pytest.mark.slow
 def test_the_libraries_work_in_a_process_that_was_forked() -> None:
     """With the threads that OpenBLAS has on several cores; it stops them while a process forks."""
     several = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}

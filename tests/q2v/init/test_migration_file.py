@@ -55,6 +55,7 @@ def proposals(draw: st.DrawFn) -> Proposal:
     return propose(SHAPES[name], sample_of(name) if is_own else foreign)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("M30")
 @given(
     meant=settings(),

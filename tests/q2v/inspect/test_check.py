@@ -200,6 +200,7 @@ class TestFailing:
         assert result.exit_code == failed[0]["exit_code"]
 
 
+@pytest.mark.slow
 def test_a_used_up_budget_is_said_at_once_instead_of_waited_for(tmp_path: Path) -> None:
     with workbench(tmp_path, points(20), settings={"Q2V_LIMITS_REQUESTS_PER_5MIN": "30"}) as bench:
         results = [bench.run("check") for _ in range(6)]

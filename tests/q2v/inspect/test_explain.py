@@ -169,6 +169,7 @@ def test_what_is_built_at_run_time_is_found_by_what_stands_on_the_screen(
     assert shown in " ".join(explain(typed).split())
 
 
+@pytest.mark.slow
 def test_every_code_of_the_target_is_explained() -> None:
     assert [code for code in CODES if not look_up(f"code {code}")] == []
 

@@ -195,6 +195,7 @@ def test_an_empty_secret_masks_nothing() -> None:
     assert masker.mask("text") == "text"
 
 
+@pytest.mark.slow
 def test_masking_long_runs_of_backslashes_stays_fast() -> None:
     """Escapes nest, so the pattern allows any number of them, but tries each place once."""
     masker = Masker()

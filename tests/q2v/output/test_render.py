@@ -58,6 +58,7 @@ def test_people_get_aligned_lines_with_readable_numbers(capsys: pytest.CaptureFi
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(40))  # deep documents take long to draw
 @given(st.dictionaries(st.text(), JSON_VALUES))
 def test_a_document_is_one_line_of_ascii_that_reads_back(document: dict[str, object]) -> None:

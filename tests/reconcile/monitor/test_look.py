@@ -290,6 +290,7 @@ def test_what_was_there_before_the_run_is_no_orphan(tmp_path: Path) -> None:
     assert look_at(moved).looked.verdict == "consistent"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("G14", "W08")
 def test_the_looks_of_another_run_are_not_those_of_this_one(move: Move, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()

@@ -115,6 +115,7 @@ def lose_the_index(move: Move) -> str:
     return "indexes"
 
 
+@pytest.mark.slow
 def test_on_the_day_on_which_something_breaks_the_next_look_says_so(tmp_path: Path) -> None:
     week = Week(tmp_path, 3)
     for break_it in (lose_a_vector, lose_an_entry, lose_the_index):

@@ -60,6 +60,7 @@ def test_the_page_says_who_compared(tmp_path: Path) -> None:
     assert "anna@desk" in page
 
 
+@pytest.mark.slow
 def test_the_page_of_a_run_has_its_newest_reconcile_and_all_before_it(tmp_path: Path) -> None:
     move = drifted(tmp_path)
     move.reconcile()

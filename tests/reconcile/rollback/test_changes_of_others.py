@@ -86,6 +86,7 @@ def test_reconcile_names_what_differs_and_rollback_keeps_it(
     assert move.held() == ({}, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("where", "change", "differs"), CERTAIN)
 def test_a_repair_keeps_what_only_another_writer_can_have_done(
     tmp_path: Path, where: str, change: Callable[[Move], None], differs: list[str]
@@ -126,6 +127,7 @@ def test_a_repair_mends_what_may_be_damage(
     assert (move.kept(), move.held()) == ([], equal)
 
 
+@pytest.mark.slow
 def test_with_a_time_to_live_the_expiry_is_compared_to_within_a_minute(tmp_path: Path) -> None:
     move = new_move(tmp_path, POINTS)
     move.plan(ttl_s=3_000_000_000)

@@ -63,6 +63,7 @@ def noted_end(move: Move) -> int:
     return 0 if undone is None else undone.end
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B02", "I7")
 def test_what_is_undone_is_not_compared_again(tmp_path: Path) -> None:
     undisturbed = moved(tmp_path / "undisturbed", held=(OURS[2], OURS[99]))
@@ -86,6 +87,7 @@ def test_what_is_undone_is_not_compared_again(tmp_path: Path) -> None:
     assert noted_end(move) == 0, "a rollback that is complete is not continued"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B03", "I7")
 def test_a_vector_of_others_is_still_a_conflict_after_the_kill(tmp_path: Path) -> None:
     move = moved(tmp_path)
@@ -121,6 +123,7 @@ def test_what_was_written_again_after_the_kill_is_found_in_the_listing(
     assert move.vectors.stored == ({} if is_ours else {OURS[0]: again})
 
 
+@pytest.mark.slow
 @pytest.mark.fault("B02")
 def test_a_kill_after_the_last_deletion_leaves_the_listing_to_be_checked(tmp_path: Path) -> None:
     """Nothing is left to be written; what the index still shows is found all the same."""

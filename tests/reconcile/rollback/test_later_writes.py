@@ -336,6 +336,7 @@ def test_what_was_there_before_the_run_is_no_later_write(tmp_path: Path) -> None
     assert set(found) == {"added"}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("L04")
 def test_deletions_are_not_known_once_a_rollback_has_begun_without_looking(worked: Move) -> None:
     """A rollback notes what is gone before it removes the rest; without that note it is unknown."""
@@ -354,6 +355,7 @@ def test_deletions_are_not_known_once_a_rollback_has_begun_without_looking(worke
     assert (later.later.added, later.later.changed) == (32, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("L03")
 def test_an_export_that_nothing_is_left_of_is_followed_by_an_empty_one(tmp_path: Path) -> None:
     """Else the rollback would miss for ever what the first export holds."""
@@ -413,6 +415,7 @@ def test_an_export_belongs_to_the_state_of_the_run(worked: Move) -> None:
     assert not worked.export_later().resumed
 
 
+@pytest.mark.slow
 @pytest.mark.fault("L06", "F19")
 def test_an_export_of_another_run_is_no_consent(worked: Move, tmp_path: Path) -> None:
     path = Path(str(worked.export_later().path))

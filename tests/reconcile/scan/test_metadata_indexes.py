@@ -65,6 +65,7 @@ def test_filters_that_find_their_vectors_are_no_drift(tmp_path: Path, points: in
     assert report.drift["metadata_indexes"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F03", "R01")
 @pytest.mark.parametrize(
     ("plant", "state"),
@@ -230,6 +231,7 @@ def test_a_filter_without_an_answer_leaves_the_verdict_open_and_a_refused_one_is
     assert "no such filter" in answered.metadata_indexes[0].in_words()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F03", "F11", "R06")
 def test_after_a_sample_every_content_is_compared_before_a_repair_writes_all_vectors(
     tmp_path: Path,

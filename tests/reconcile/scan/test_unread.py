@@ -86,6 +86,7 @@ def test_a_target_that_fails_at_any_call_is_indeterminate_and_the_report_says_wh
     assert move.calls.writes == []
 
 
+@pytest.mark.slow
 @pytest.mark.fault("R07", "I6")
 def test_a_source_that_fails_at_any_read_is_indeterminate(move: Move) -> None:
     small = replace(RECONCILE_RULES, page_points=7)

@@ -124,6 +124,7 @@ def equal_unread(asked: Asked, _: Document) -> Document:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.fault("H02")
 def test_equal_is_not_believed_of_one_that_did_not_read(bench: Workbench) -> None:
     with lying(bench, equal_unread), one_change(bench):
@@ -174,6 +175,7 @@ def half(asked: Asked, document: Document) -> Document:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.fault("H02")
 def test_vectors_that_are_left_out_are_read_over_rest(bench: Workbench) -> None:
     with lying(bench, half), one_change(bench):
@@ -188,6 +190,7 @@ def gone(asked: Asked, document: Document) -> Document:
     return {**document, "read": 0, "missing": names, "differs": [], "digest": sum_of([])}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("H02")
 def test_what_is_called_missing_is_read_over_rest(bench: Workbench) -> None:
     with lying(bench, gone), one_change(bench):
@@ -212,6 +215,7 @@ def no_list(asked: Asked, document: Document) -> Document:
     return {**document, "differs": {"a": "b"}}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("H02")
 @pytest.mark.parametrize("lie", [of_another, twice, equal_but_different, no_list])
 def test_an_answer_that_contradicts_itself_is_not_believed(
@@ -240,6 +244,7 @@ def test_an_old_or_foreign_verifier_is_named(
         assert_found(bench, reason)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("H05")
 @pytest.mark.parametrize(
     ("state", "reason"),
@@ -286,6 +291,7 @@ def test_a_verifier_without_the_index_is_refused_with_both_named(
     assert "Advice: put a binding for the index into `vectorize` and its name" in shown.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.fault("H05")
 def test_an_index_that_the_verifier_cannot_describe_is_asked_for_again(bench: Workbench) -> None:
     failing = {"indexes": {bench.index: {"error": "INDEX_GET_ERROR (code = 10000): \x1b[2J"}}}
@@ -296,6 +302,7 @@ def test_an_index_that_the_verifier_cannot_describe_is_asked_for_again(bench: Wo
     assert "\x1b" not in coverage["fell_back"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("H05")
 @pytest.mark.parametrize(
     ("reply", "reason"),
@@ -335,6 +342,7 @@ def test_a_line_that_is_cut_leaves_the_rest_to_rest(
     assert coverage["read_by"] == {"rest": POINTS, "verifier": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.fault("C02", "H05")
 def test_after_a_kill_rest_continues_what_the_verifier_began(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
@@ -360,6 +368,7 @@ def test_after_a_kill_rest_continues_what_the_verifier_began(
     assert coverage["verifier"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.fault("H05")
 def test_a_slow_verifier_leaves_the_rest_to_rest(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch

@@ -53,6 +53,7 @@ def send_all(window: Window, *, requests: int, request_s: float, in_flight: int 
     return last_s
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(500), deadline=None)
 @given(windows(), st.integers(1, 60), st.floats(0, 400))
 def test_one_after_the_other_it_is_what_the_limiter_does(

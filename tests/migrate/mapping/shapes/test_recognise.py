@@ -72,6 +72,7 @@ def test_the_fields_at_the_top_are_counted() -> None:
     assert found.fields == {"b": 2, "a": 1}
 
 
+@pytest.mark.slow
 @given(st.lists(st.binary(max_size=20) | st.dictionaries(st.text(), json_values())))
 def test_any_payload_can_be_looked_at(payloads: list[Any]) -> None:
     """Also one that is no JSON, or no object."""

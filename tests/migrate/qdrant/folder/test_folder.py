@@ -321,6 +321,7 @@ def test_the_folder_of_a_running_server_is_refused_until_it_stops(folder: Path) 
     assert len(contents(folder)) == POINTS
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F01", "G08")
 def test_no_writer_opens_a_shard_while_it_is_read(folder: Path) -> None:
     with closing(EdgeSource(folder, collection="docs")):
