@@ -10,8 +10,10 @@ from migrate.storage.disk import Disk, use_disk
 from tests.docs.fault_matrix import read_rows
 from tests.harness.fakes.kept_databases import kept_databases, new_databases
 from tests.harness.fakes.quick_disk import QuickDisk
+from tests.harness.order import spread
 from tests.harness.tiers import EXAMPLES, OF_CHECK, SEARCH, share_of_examples
 
+EARLY_WEIGHT = 60  # as many slow tests take as long
 FAULT, TOLD = "fault", "told"  # names of test properties: a row covered, a line for the summary
 
 
@@ -47,13 +49,27 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("migrate.qdrant.retry.DELAY_S_FIRST", 0.01)
 
 
-@pytest.hookimpl(tryfirst=True)  # before marks leave tests out
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Note the rows that each test names; a name that is no row stops everything.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
+    """Note the rows that each test names; when marks have left tests out, order the others."""
+    _note_rows(config, items)
+    yield
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    if processes > 1:
+        items[:] = spread(items, processes, file_of=lambda item: item.path, weight_of=_weight)
 
-    So does a row that only tests of `make faults` name. Tests that take a minute each come first:
-    the others fill their pauses, and none is left alone at the end.
-    """
+
+def _weight(item: pytest.Item) -> int:
+    """Roughly how long a test takes; 0 for one that `make test` runs."""
+    if item.get_closest_marker("early") is not None:
+        return EARLY_WEIGHT
+    return int(item.get_closest_marker("slow") is not None)
+
+
+def _note_rows(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A name that is no row stops everything, and so does a row of `make faults` alone."""
     rows = read_rows()
     for item in items:
         for mark in item.iter_markers(FAULT):
@@ -67,7 +83,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(
             f"no test of make check names row {', '.join(sorted(rows - named))}"
         )
-    items.sort(key=lambda item: item.get_closest_marker("early") is None)
 
 
 @pytest.hookimpl(wrapper=True)
