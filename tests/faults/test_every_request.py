@@ -119,6 +119,7 @@ def _writes_of(template: StageTemplate) -> list[int]:
     return [at for at, name in enumerate(sends, start=1) if name.endswith(WRITES)]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("N07", "R03")
 def test_a_first_try_that_arrives_after_a_correction_is_found_by_the_last_reconcile(
     template: StageTemplate, tmp_path: Path

@@ -177,6 +177,7 @@ def test_killed_before_any_write_it_ends_like_an_undisturbed_one(
     assert set(bench.entries()) == LEFT_KEYS
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Z02")
 def test_another_target_is_not_touched(bench: Workbench, allow: str) -> None:
     """The runs of this folder wrote elsewhere: nothing is rolled back."""
@@ -261,6 +262,7 @@ def test_what_a_catch_up_overwrote_is_not_left(tmp_path: Path) -> None:
         assert result.exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.fault("Z04")
 def test_a_listing_that_shows_deleted_keys_for_a_while_is_repeated(tmp_path: Path) -> None:
     profile = replace(INSTANT, kv_visible_after_s=6.0)

@@ -61,6 +61,7 @@ def _some_of_each(requests: Sequence[tuple[str, str]]) -> list[int]:
     return some_of_each(requests, lambda request: request[0] == "PUT")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", one_in(2, TROUBLES))
 @struck_at(_some_of_each)
 def test_what_passes_at_any_request_changes_nothing(
