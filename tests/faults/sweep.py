@@ -517,7 +517,7 @@ def share_of(template: StageTemplate) -> Iterator[Case]:
         first = 1 if stage.undo is None else 1 + stage.every // 2
         chosen = list(range(first, len(steps) + 1, stage.every))
     else:
-        chosen = some_of_each([(step.kind, step.place) for step in steps], is_write)
+        chosen = some_of_each([(step.kind, step.place) for step in steps], is_no_question)
         if any(one.act is stage.act and one is not stage for one in STAGES.values()):
             chosen = chosen[stage.undo is not None :: 2]
     times = Counter[Fault]()
@@ -536,10 +536,10 @@ def share_of(template: StageTemplate) -> Iterator[Case]:
             yield fault, takes[len(takes) // 2]
 
 
-def is_write(kind: tuple[Kind, str]) -> bool:
-    """Whether a step of this kind changes a content: of a file, or of the target."""
+def is_no_question(kind: tuple[Kind, str]) -> bool:
+    """Whether it is a touch of the disk, or a request that writes."""
     what, place = kind
-    return what is Kind.WRITE or (what is Kind.SEND and place.endswith(WRITES))
+    return what is not Kind.SEND or place.endswith(WRITES)
 
 
 def all_of(template: StageTemplate) -> Iterator[Case]:

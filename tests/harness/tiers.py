@@ -57,21 +57,27 @@ def alike(name: str) -> str:
 
 def three_of_each(kinds: Sequence[K]) -> list[int]:
     """Of each kind the first, one in the middle and the last; places are counted from 1."""
-    return some_of_each(kinds, lambda _: True)
+    return sorted({place for three in _three_of_each(kinds).values() for place in three})
 
 
 def some_of_each(kinds: Sequence[K], is_write: Callable[[K], bool]) -> list[int]:
     """Where `make check` strikes in a row of steps, of which these are the kinds.
 
-    Of each kind of write at three: the first, one in the middle and the last. Of any other kind at
-    one: by turns at the first, one in the middle, or the last. Places are counted from 1.
+    Of each kind of write at two: the first and the last. Of any other kind at one: by turns at the
+    first, one in the middle, or the last. Places are counted from 1.
     """
     chosen = set[int]()
-    for number, kind in enumerate(dict.fromkeys(kinds)):
-        places = [at for at, one in enumerate(kinds, start=1) if one == kind]
-        three = places[0], places[len(places) // 2], places[-1]
-        chosen |= set(three) if is_write(kind) else {three[number % 3]}
+    for number, (kind, three) in enumerate(_three_of_each(kinds).items()):
+        chosen |= {three[0], three[2]} if is_write(kind) else {three[number % 3]}
     return sorted(chosen)
+
+
+def _three_of_each(kinds: Sequence[K]) -> dict[K, tuple[int, int, int]]:
+    """Kind -> the first place, one in the middle, and the last; in the order of the first."""
+    found: dict[K, list[int]] = {}
+    for at, kind in enumerate(kinds, start=1):
+        found.setdefault(kind, []).append(at)
+    return {kind: (all_[0], all_[len(all_) // 2], all_[-1]) for kind, all_ in found.items()}
 
 
 def every_one(kinds: Sequence[object]) -> list[int]:

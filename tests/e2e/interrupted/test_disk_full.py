@@ -25,9 +25,9 @@ from tests.harness.running.workbench import Workbench, points, workbench
 from tests.harness.running.workspace import Result
 
 pytestmark = pytest.mark.usefixtures("real_storage")
-LEVELS, SEED = 5, 20261125
+LEVELS, SEED = 3, 20261125
 LEVELS_OF_SEARCH, SEED_OF_SEARCH = 20, 1
-REAL_PROCESSES = 2  # of the levels on a tmpfs; in the others the commands run within this process
+REAL_PROCESSES = 1  # of the levels on a tmpfs; in the others the commands run within this process
 LEVELS_TOO = 2  # of the limit on the size of files, where the tmpfs has done the work
 POINTS = 300
 TWO_PAGES = 2 * 4_096

@@ -13,7 +13,7 @@ from tests.e2e.interrupted.watch import Phase
 from tests.harness.journal_files import Entry, GrowingLines
 
 # Of a seed whose first life is whole. `make faults` kills fifty times, over 20,000 points.
-KILLS, POINTS, SEED = 12, 6_000, 20
+KILLS, POINTS, SEED = 8, 4_000, 22
 
 
 @pytest.mark.slow

@@ -59,9 +59,15 @@ class Step:
 
     @property
     def place(self) -> str:
-        """Where it touches the world: the request, the journal, or the folder of any other file."""
+        """What it writes or asks for: the request, the journal, or the folder of any other file.
+
+        Empty where one function does the same for every file: it makes folders, and it creates,
+        reads, syncs, replaces and removes files.
+        """
+        if self.kind not in {Kind.WRITE, Kind.SEND}:
+            return ""
         like = alike(self.name)
-        is_file = self.kind is not Kind.SEND and not like.endswith(JOURNAL)
+        is_file = self.kind is Kind.WRITE and not like.endswith(JOURNAL)
         return like.rpartition("/")[0] if is_file else like
 
     def takes(self, fault: Fault) -> bool:
