@@ -26,7 +26,7 @@ FOR_PEOPLE = {
 }
 # Written by every rollback from the plan, the journal and the pre-images; never read.
 WRITTEN_ANEW = {"rollback/manifest.json", "rollback/conflicts.ids"}
-FLIPS = 3  # per file: in its first and last byte, and at places of a seeded choice between
+FLIPS, FLIPS_OF_SEARCH = 2, 8  # per file: in its last byte, and at places of a seeded choice
 Action = Callable[[Move], object]
 
 
@@ -77,10 +77,10 @@ def files_below(folder: Path) -> list[Path]:
     )
 
 
-def flips(path: Path, random: Random) -> list[int]:
+def flips(path: Path, random: Random, count: int) -> list[int]:
     """The bits to flip, each in a trial of its own."""
     bits = 8 * path.stat().st_size
-    chosen = {3, bits - 6, *(random.randrange(bits) for _ in range(FLIPS - 2))} if bits else set()
+    chosen = {bits - 6, *(random.randrange(bits) for _ in range(count - 1))} if bits else set()
     return sorted(chosen)
 
 
@@ -132,8 +132,9 @@ def undo(move: Move) -> object:
     [(drifted, repair), (half_written, repair), (drifted, undo), (half_written, undo)],
     ids=["repair", "resume", "rollback", "rollback of half a run"],
 )
+@pytest.mark.parametrize("count", [FLIPS, pytest.param(FLIPS_OF_SEARCH, marks=pytest.mark.search)])
 def test_a_flipped_bit_in_any_file_stops_before_the_first_write_or_changes_nothing(
-    tmp_path: Path, prepared: Callable[[Path], Move], action: Action
+    tmp_path: Path, prepared: Callable[[Path], Move], action: Action, count: int
 ) -> None:
     random = Random(19)
     move = prepared(tmp_path / "snapshots")
@@ -155,7 +156,7 @@ def test_a_flipped_bit_in_any_file_stops_before_the_first_write_or_changes_nothi
         unread |= {path.relative_to(kept_files).as_posix() for path in sent}
     for path in files_below(kept_files):
         relative = path.relative_to(kept_files)
-        for bit in flips(path, random):
+        for bit in flips(path, random, count):
             put_back()
             flip(move.folder / relative, bit)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from migrate.snapshot.begun import state
 from tests.e2e.processes import is_running, started_by, wait_for_end, wait_until
 from tests.harness.running.workbench import Workbench, points, workbench
 from tests.harness.running.workspace import ending
@@ -25,9 +26,9 @@ SNAPSHOT = (
 
 
 @contextmanager
-def reading(bench: Workbench, *, readers: int = READERS) -> Iterator[subprocess.Popen[str]]:
+def reading(bench: Workbench) -> Iterator[subprocess.Popen[str]]:
     """A snapshot that has sealed its first part; it is gone at the end."""
-    words = "snapshot", "--readers", str(readers)
+    words = "snapshot", "--readers", str(READERS)
     process = bench.start(*words, program=SNAPSHOT, environment={"Q2V_SNAPSHOT_PAGE_POINTS": "100"})
     with ending(process):
         wait_until(process, lambda: bool(_sealed_parts(bench)))
@@ -39,12 +40,26 @@ def _sealed_parts(bench: Workbench) -> int:
     return sum(path.read_text().count('"type":"part_sealed"') for path in journals)
 
 
-def finish(bench: Workbench, *, readers: int = READERS) -> dict[str, bytes]:
-    """The command to its end, begun anew or gone on with; the parts it leaves, by name."""
-    with reading(bench, readers=readers) as process:
+def finish(bench: Workbench) -> dict[str, bytes]:
+    """The command to its end, begun or resumed; the parts it leaves, by name."""
+    with reading(bench) as process:
         output, told = process.communicate()
     assert process.returncode == 0, told
     assert '"snapshot_id"' in output
+    return _parts(bench)
+
+
+def finish_alone(bench: Workbench) -> dict[str, bytes]:
+    """The same by this process, without readers."""
+    bench.environment["Q2V_SNAPSHOT_PAGE_POINTS"] = "100"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(state, "PART_BYTES", 1)
+        result = bench.run("snapshot", "--readers", "1")
+    assert result.exit_code == 0, result.stderr
+    return _parts(bench)
+
+
+def _parts(bench: Workbench) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in bench.directory.glob("*/parts/*")}
 
 
@@ -52,7 +67,7 @@ def finish(bench: Workbench, *, readers: int = READERS) -> dict[str, bytes]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The parts as one process leaves them."""
     with workbench(tmp_path_factory.mktemp("one"), points(COUNT)) as bench:
-        return finish(bench, readers=1)
+        return finish_alone(bench)
 
 
 @pytest.mark.fault("S06")
@@ -92,7 +107,7 @@ def test_a_reader_that_is_killed_ends_the_snapshot_and_the_next_one_goes_on(
 
         assert process.returncode == 9, output
         assert "a worker process ended with status -9" in output
-        assert finish(bench) == undisturbed
+        assert finish_alone(bench) == undisturbed
 
 
 @pytest.mark.fault("G12")
@@ -107,7 +122,7 @@ def test_sigterm_does_not_wait_for_what_is_being_read(
 
         assert process.returncode == 143
         assert not any(map(is_running, readers))
-        assert finish(bench) == undisturbed
+        assert finish_alone(bench) == undisturbed
 
 
 @pytest.mark.fault("N11")

@@ -25,7 +25,11 @@ from tests.migrate.file_stores.cases import (
 
 # A socket: a second passes between two writes of the counter. A folder: every point is fsynced.
 SLOW = {"vectorize-served", "qdrant-in-folder"}
-OF_LARGE_CASES = ("qdrant-in-memory", "qdrant-served", "vectorize-instant")
+OF_LARGE_CASES = (
+    "qdrant-in-memory",
+    pytest.param("qdrant-served", marks=pytest.mark.search),
+    "vectorize-instant",
+)
 
 
 def params() -> list[object]:
