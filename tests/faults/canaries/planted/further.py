@@ -91,7 +91,7 @@ OF_THE_MOVE = (
         effect="an upload that a kill cut off is never sent: its vectors are missing",
         file="migrate/upload/sending.py",
         old=code(3, "if record.in_doubt:", "    self._send_again(record)"),
-        new=code(3, "self._progress.advance(record.count)"),
+        new=code(3, "self._runtime.progress.advance(record.end - record.first)"),
         test="tests/migrate/upload/test_write_order.py"
         "::test_only_what_the_target_has_taken_is_acknowledged",
     ),
