@@ -45,6 +45,7 @@ def write_project(folder: Path, rules: FileStoreRules, names: Bindings = NAMES) 
     return folder
 
 
+@pytest.mark.search  # wrangler bundles the same files with other bindings below
 def test_wrangler_bundles_both_workers_and_shows_their_bindings(
     project: Path, tmp_path: Path
 ) -> None:
@@ -65,6 +66,7 @@ def test_wrangler_bundles_both_workers_and_shows_their_bindings(
     assert "upsert" in (project / "dist" / "index.js").read_text(encoding="utf-8")
 
 
+@pytest.mark.search  # the names that a bundle shows
 def test_wrangler_writes_types_with_the_same_names(project: Path, tmp_path: Path) -> None:
     with running_sandbox(tmp_path / "sandbox") as sandbox:
         done = Shell(tmp_path, sandbox).run(
@@ -92,7 +94,8 @@ def run_checks(project: Path, shell: Shell) -> str:
     return tests.stdout
 
 
-@pytest.mark.parametrize("namespace", ["", "{tenant}"])
+@pytest.mark.fault("M18")
+@pytest.mark.parametrize("namespace", ["{tenant}", pytest.param("", marks=pytest.mark.search)])
 def test_over_several_indexes_its_types_hold_its_tests_pass_and_wrangler_takes_it(
     tmp_path: Path, namespace: str
 ) -> None:
@@ -113,6 +116,7 @@ def test_over_several_indexes_its_types_hold_its_tests_pass_and_wrangler_takes_i
             assert f"env.{name}_WIKI_{number} (wiki-{number})" in done.stdout
 
 
+@pytest.mark.search  # in `make check` over several indexes
 @pytest.mark.fault("M18")
 def test_with_namespaces_its_types_hold_and_its_tests_pass(tmp_path: Path) -> None:
     rules = replace(RULES, mapping=replace(RULES.mapping, namespace="{tenant}"))
@@ -121,6 +125,7 @@ def test_with_namespaces_its_types_hold_and_its_tests_pass(tmp_path: Path) -> No
         assert "2 passed" in run_checks(project, Shell(tmp_path, sandbox))
 
 
+@pytest.mark.search  # in `make check` with the code of the page
 def test_its_types_hold_and_its_tests_pass_in_workerd(project: Path, tmp_path: Path) -> None:
     with running_sandbox(tmp_path / "sandbox") as sandbox:
         assert "2 passed" in run_checks(project, Shell(tmp_path, sandbox))
@@ -138,3 +143,5 @@ def test_the_code_on_the_page_about_workers_is_complete(project: Path, tmp_path:
         assert "3 passed" in run_checks(project, shell)
         done = shell.run("wrangler deploy --dry-run", within=project)
     assert done.exit_code == 0, done.stdout + done.stderr
+    assert "env.CHUNKS (chunks-2026-11)" in done.stdout
+    assert "env.FILES (0123456789abcdef0123456789abcdef)" in done.stdout
