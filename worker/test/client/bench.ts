@@ -5,7 +5,9 @@ import { type RunningWorker, startWorker } from "../../kit/runtime";
 import { type RunningSandbox, startSandbox } from "../../kit/sandbox";
 import type { ShimOrders, ShimState, Subrequest } from "../../kit/shim";
 import type { VectorizeClientOptions } from "../../src/client";
-import { CASES } from "./cases";
+import { ranked } from "../../src/client/placement";
+import { byFile, CASES, type Chunk } from "./cases";
+import { ask } from "./requests";
 import type { Calls, Outcome } from "./worker";
 
 /** What index and namespace hold, behind the client. */
@@ -39,6 +41,7 @@ export class CallError extends Error {
 
 const HOUR_MS = 3_600_000;
 const KEYS_MAX = 100; // of one request for values
+const NAMESPACES_MAX = 900; // an account has 1,000
 /** Of the Worker under test; a store of n indexes uses the first n. */
 const BINDINGS = ["VECTORIZE_INDEX", "SECOND_INDEX", "THIRD_INDEX"] as const;
 
@@ -46,8 +49,8 @@ const BINDINGS = ["VECTORIZE_INDEX", "SECOND_INDEX", "THIRD_INDEX"] as const;
 export class Bench {
   readonly sandbox: RunningSandbox;
   readonly worker: RunningWorker;
+  readonly #namespaces: string[] = [];
   #stores = 0;
-  #namespace: string | null = null;
 
   static async start(profile: "instant" | "strict" = "instant", fault = ""): Promise<Bench> {
     const sandbox = await startSandbox(profile, fault);
@@ -89,21 +92,37 @@ export class Bench {
       indexes === 0 ? [title] : Array.from({ length: indexes }, (_, at) => `${title}-${at}`);
     const { dimensions, metric } = CASES.rules;
     for (const name of names) {
-      await this.sandbox.call("POST", "/vectorize/v2/indexes", {
-        name,
-        config: { dimensions, metric },
-      });
+      await this.call("POST", "/vectorize/v2/indexes", { name, config: { dimensions, metric } });
     }
     const namespaces = "/storage/kv/namespaces";
-    if (this.#namespace !== null) {
-      await this.sandbox.call("DELETE", `${namespaces}/${this.#namespace}`); // an account has 1,000
+    if (this.#namespaces.length === NAMESPACES_MAX) {
+      await this.call("DELETE", `${namespaces}/${this.#namespaces.shift()}`);
     }
-    const { id } = await this.sandbox.call<{ id: string }>("POST", namespaces, { title });
-    this.#namespace = id;
+    const { id } = await this.call<{ id: string }>("POST", namespaces, { title });
+    this.#namespaces.push(id);
     const bound = new Map(names.map((name, at) => [name, BINDINGS[at] ?? ""]));
     const store = new Store(this, bound, indexes > 0, id, options);
     await store.order({});
     return store;
+  }
+
+  /** One call of the REST interface below the account; the `result` of its answer. Lines are sent as they are. */
+  async call<Result>(method: string, path: string, body?: unknown): Promise<Result> {
+    const { base_url, account_id, api_token } = this.sandbox.address;
+    const isLines = typeof body === "string";
+    const text = await ask(`${base_url}/accounts/${account_id}${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${api_token}`,
+        "content-type": isLines ? "application/x-ndjson" : "application/json",
+      },
+      ...(body === undefined ? {} : { body: isLines ? body : JSON.stringify(body) }),
+    });
+    const envelope = JSON.parse(text) as { success: boolean; result: Result; errors: unknown };
+    if (!envelope.success) {
+      throw new Error(`${method} ${path}: ${JSON.stringify(envelope.errors)}`);
+    }
+    return envelope.result;
   }
 }
 
@@ -154,12 +173,9 @@ export class Store {
   async inOneInvocation(calls: readonly Call[], signal?: AbortSignal): Promise<unknown> {
     const named = this.isNamed ? { vectorize: Object.fromEntries(this.#bound) } : {};
     const body: Calls = { options: this.#options, ...named, calls };
-    const answer = await fetch(this.#bench.worker.url, {
-      method: "POST",
-      body: JSON.stringify(body),
-      ...(signal === undefined ? {} : { signal }),
-    });
-    const outcome = (await answer.json()) as Outcome;
+    const text = JSON.stringify(body);
+    const answer = await ask(this.#bench.worker.url, { method: "POST", body: text, signal });
+    const outcome = JSON.parse(answer) as Outcome;
     if (outcome.error !== undefined) {
       throw new CallError(outcome.error);
     }
@@ -170,7 +186,7 @@ export class Store {
   async order(orders: ShimOrders): Promise<void> {
     const indexes = [...this.#bound].map(([name, binding]) => [binding, name]);
     const targets = { ...Object.fromEntries(indexes), FILE_VECTOR_INDEX: this.#namespace };
-    await fetch(this.#bench.worker.controlUrl, {
+    await ask(this.#bench.worker.controlUrl, {
       method: "PUT",
       body: JSON.stringify({ ...orders, targets: { ...targets, ...orders.targets } }),
     });
@@ -181,28 +197,35 @@ export class Store {
     return (await this.#state()).seen;
   }
 
-  /** Make a call and kill its invocation when it has made `after` subrequests. False: it made no more. */
-  async killAfter(after: number, call: Call): Promise<boolean> {
+  /**
+   * Make a call and kill its invocation when it has made `after` subrequests. The answer is those; null: it
+   * made no more.
+   */
+  async killAfter(after: number, call: Call): Promise<readonly Subrequest[] | null> {
     await this.order({ cut: "hold", after });
     const kill = new AbortController();
     const running = this.inOneInvocation([call], kill.signal).catch(() => undefined);
-    const wasKilled = await this.isHeldBeforeEnd(running);
+    const held = await this.#heldBeforeEnd(running);
     kill.abort();
     await running;
     await this.order({});
-    return wasKilled;
+    return held === null ? null : held.seen.slice(0, after);
   }
 
   /** Whether a subrequest of a running call comes to wait for the next orders. False: the call has ended before. */
   async isHeldBeforeEnd(running: Promise<unknown>): Promise<boolean> {
+    return (await this.#heldBeforeEnd(running)) !== null;
+  }
+
+  async #heldBeforeEnd(running: Promise<unknown>): Promise<ShimState | null> {
     const ended = new AbortController();
     const held = this.#state(`?held-within-ms=${HOUR_MS}`, ended.signal).then(
-      ({ waiting }) => waiting > 0,
-      () => false,
+      (state) => (state.waiting > 0 ? state : null),
+      () => null,
     );
-    const isHeld = await Promise.race([running.then(() => false), held]);
+    const first = await Promise.race([running.then(() => null), held]);
     ended.abort();
-    return isHeld;
+    return first;
   }
 
   /** The same index and namespace, opened with other rules. */
@@ -230,27 +253,46 @@ export class Store {
     return new Store(this.#bench, bound, isNamed, this.#namespace, whole);
   }
 
-  async #state(query = "", signal: AbortSignal | null = null): Promise<ShimState> {
-    const answer = await fetch(`${this.#bench.worker.controlUrl}${query}`, { signal });
-    return (await answer.json()) as ShimState;
+  async #state(query = "", signal?: AbortSignal): Promise<ShimState> {
+    const answer = await ask(`${this.#bench.worker.controlUrl}${query}`, { signal });
+    return JSON.parse(answer) as ShimState;
+  }
+
+  /** Write files behind the store, as it writes them itself: vectors, entries and counters. */
+  async fill(vectors: readonly Chunk[]): Promise<void> {
+    const entries: { key: string; value: string; metadata: unknown }[] = [];
+    const byIndex = new Map<string, Chunk[]>();
+    for (const [fileId, some] of byFile(vectors)) {
+      const [index = ""] = await ranked(this.indexes, fileId);
+      byIndex.set(index, [...(byIndex.get(index) ?? []), ...some]);
+      const value = JSON.stringify(some.map(({ id }) => id));
+      entries.push({ key: `file:${fileId}`, value, metadata: this.isNamed ? { index } : null });
+    }
+    for (const [index, some] of byIndex) {
+      const lines = some.map((one) => JSON.stringify(one)).join("\n");
+      await this.#bench.call("POST", `/vectorize/v2/indexes/${index}/upsert`, lines);
+      const key = CASES.rules.counter_key + (this.isNamed ? `:${index}` : "");
+      entries.push({ key, value: String(some.length), metadata: null });
+    }
+    await this.#bench.call("PUT", `/storage/kv/namespaces/${this.#namespace}/bulk`, entries);
   }
 
   /** Write a KV value behind the store. */
   plant(key: string, value: string, metadata: unknown = null): Promise<unknown> {
     const path = `/storage/kv/namespaces/${this.#namespace}/bulk`;
-    return this.#bench.sandbox.call("PUT", path, [{ key, value, metadata }]);
+    return this.#bench.call("PUT", path, [{ key, value, metadata }]);
   }
 
   /** Remove a KV key behind the store. */
   removeKey(key: string): Promise<unknown> {
     const path = `/storage/kv/namespaces/${this.#namespace}/bulk/delete`;
-    return this.#bench.sandbox.call("POST", path, [key]);
+    return this.#bench.call("POST", path, [key]);
   }
 
   /** Remove vectors behind the store. */
   removeBehind(ids: readonly string[]): Promise<unknown> {
     const path = `/vectorize/v2/indexes/${this.indexes[0]}/delete_by_ids`;
-    return this.#bench.sandbox.call("POST", path, { ids });
+    return this.#bench.call("POST", path, { ids });
   }
 
   /** Key of KV -> its metadata, for those that have some. */
@@ -337,7 +379,7 @@ export class Store {
   async #ask<Result>(method: string, path: string, body?: unknown): Promise<Result> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#bench.sandbox.call<Result>(method, path, body);
+        return await this.#bench.call<Result>(method, path, body);
       } catch (error) {
         if (attempt === 5) {
           throw error;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Bench, type Store } from "./bench";
+import { Bench } from "./bench";
 import { chunk, chunks } from "./cases";
 import {
   type Call,
@@ -7,15 +7,16 @@ import {
   checkExact,
   checkReader,
   filesOf,
-  killThen,
-  NEXT,
+  healing,
   numbersFrom,
   SCENARIOS,
   storeOf,
+  sweep,
   sweepWrites,
   WHOLE,
   type Where,
 } from "./crashing";
+import { seeds } from "./tier";
 
 let bench: Bench;
 let two: Where;
@@ -31,28 +32,35 @@ describe.each(SCENARIOS)(
   "$name, over two indexes, killed between any two subrequests",
   (scenario) => {
     test("the same call again completes it", async () => {
-      let subrequests = 0;
-      const next = async (store: Store): Promise<void> => {
+      const subrequests = await sweep(two, scenario, async (store) => {
         await checkReader(store);
         await store.inOneInvocation([scenario.call]);
         await checkExact(store, scenario.after);
-      };
-      while (await killThen(two, scenario, subrequests, next)) {
-        subrequests += 1;
-      }
+      });
       expect(subrequests).toBeGreaterThanOrEqual(6);
     });
   },
 );
 
+test("an upsert that begins with files in several indexes finds each where the store would write it", async () => {
+  const before = ["a", "b", "c", "d"].flatMap((fileId) => chunks(fileId, 2));
+  const store = await bench.store({}, 3);
+  await store.fill(before);
+  const filled = [await store.held(), await store.metadata(), await store.parts()];
+  await store.call("upsertVectors", before);
+
+  expect([await store.held(), await store.metadata(), await store.parts()]).toEqual(filled);
+  await checkExact(store, before);
+});
+
 /** Those whose files may be in different indexes; what heals a file is the same as in one index. */
 const OF_TWO_FILES = SCENARIOS.filter((scenario) => filesOf(scenario).length > 1);
 
 describe.each(OF_TWO_FILES)("$name, over two indexes, killed", (scenario) => {
-  test.each(NEXT)("%s heals it", async (_, next) => {
-    await sweepWrites(two, scenario, async (store) => {
+  test.each(healing(scenario))("%s heals it", async (_, callsAt) => {
+    await sweepWrites(two, scenario, async (store, point) => {
       for (const fileId of filesOf(scenario)) {
-        await store.inOneInvocation([next(fileId)]);
+        await store.inOneInvocation([callsAt(point)(fileId)]);
       }
       await checkConsistent(store);
     });
@@ -106,7 +114,7 @@ function anyCall(draw: (end: number) => number): [Call, Map<string, Fate>] {
   }
 }
 
-test.each(Array.from({ length: 20 }, (_, seed) => seed))(
+test.each(seeds(20))(
   "calls on files of three indexes, of which most are killed: seed %i",
   async (seed) => {
     const draw = numbersFrom(seed + 101);
@@ -116,7 +124,7 @@ test.each(Array.from({ length: 20 }, (_, seed) => seed))(
     const fates = new Map<string, Fate | "either">(all.map(({ id }) => [id, "there"]));
     for (let round = 0; round < 6; round += 1) {
       const [call, completed] = anyCall(draw);
-      const wasKilled = await store.killAfter(draw(16), call);
+      const wasKilled = (await store.killAfter(draw(16), call)) !== null;
       for (const [id, fate] of completed) {
         const isAsBefore = (fates.get(id) ?? "gone") === fate;
         fates.set(id, wasKilled && !isAsBefore ? "either" : fate);

@@ -1,8 +1,10 @@
 /** Calls that are killed between two subrequests, and what has to hold afterwards. */
 
 import { expect } from "vitest";
-import type { Bench, Store } from "./bench";
+import type { Subrequest } from "../../kit/shim";
+import type { Bench, Held, Store } from "./bench";
 import { byFile, type Chunk, chunk, chunks } from "./cases";
+import { RUNS_ALL } from "./tier";
 
 export type Call = readonly [method: string, ...args: unknown[]];
 
@@ -98,6 +100,25 @@ export const NEXT: readonly (readonly [name: string, calls: (fileId: string) => 
   ["a deletion of a chunk that is not there", (fileId) => ["deleteVectorsByIds", [`${fileId}_77`]]],
 ];
 
+/**
+ * What follows a kill, as tests of a scenario: the calls of each kind at every point, or else one test in
+ * which the kinds take turns, from another one on in the next scenario.
+ */
+export function healing(
+  scenario: Scenario,
+): readonly (readonly [name: string, callsAt: (point: number) => (fileId: string) => Call])[] {
+  if (RUNS_ALL) {
+    return NEXT.map(([name, calls]) => [name, () => calls]);
+  }
+  const first = SCENARIOS.indexOf(scenario);
+  const inTurn = (point: number) => NEXT[(first + point) % NEXT.length]?.[1] ?? noCall;
+  return [["a call, of each kind in turn,", inTurn]];
+}
+
+function noCall(): never {
+  throw new Error("there is a call for each number");
+}
+
 /** Index, entries and counter agree, and the index holds these vectors. */
 export async function checkExact(store: Store, expected: readonly Chunk[]): Promise<void> {
   const files = byFile(expected);
@@ -181,39 +202,60 @@ export interface Where {
 export async function storeOf({ bench, indexes }: Where, { before }: Scenario): Promise<Store> {
   const store = await bench.store(SMALL_BODIES, indexes);
   if (before.length > 0) {
-    await store.with({ bodyBytesMax: 1_000_000 }).call("upsertVectors", before);
+    await store.fill(before);
   }
-  await store.order({});
   return store;
 }
 
-/** Kill the call when it has made `after` subrequests, then do `next`. False: it made no more. */
-export async function killThen(
+const READS: ReadonlySet<string> = new Set(["bulk", "getByIds", "info"]);
+
+/**
+ * Kill the call at the start and after each of its subrequests, then do `next`. A kill after a read leaves what
+ * the kill before it has left: that is compared, and `next` not repeated. The number of subrequests.
+ */
+export async function sweep(
   where: Where,
   scenario: Scenario,
-  after: number,
   next: (store: Store) => Promise<void>,
-): Promise<boolean> {
-  const store = await storeOf(where, scenario);
-  const wasKilled = await store.killAfter(after, scenario.call);
-  await next(store);
-  return wasKilled;
+): Promise<number> {
+  let before: { readonly made: string; readonly held: Held } | undefined;
+  for (let after = 0; ; after += 1) {
+    const store = await storeOf(where, scenario);
+    const made = await store.killAfter(after, scenario.call);
+    const held = await store.held();
+    const last = made?.at(-1)?.operation ?? "none";
+    // In another order where the files of this store are in other indexes.
+    const isOneMore = textOf(made?.slice(0, -1)) === before?.made;
+    if (READS.has(last) && isOneMore) {
+      expect(held).toEqual(before?.held);
+    } else {
+      await next(store);
+    }
+    if (made === null) {
+      return after;
+    }
+    before = { made: textOf(made), held };
+  }
 }
 
-const READS: ReadonlySet<string> = new Set(["bulk", "getByIds", "info"]);
+function textOf(made: readonly Subrequest[] = []): string {
+  return JSON.stringify(made.map(({ binding, operation, key }) => [binding, operation, key]));
+}
 
 /** Kill the call at the start and after each subrequest that changes something, then do `next`. */
 export async function sweepWrites(
   where: Where,
   scenario: Scenario,
-  next: (store: Store) => Promise<void>,
+  next: (store: Store, point: number) => Promise<void>,
 ): Promise<void> {
-  const store = await storeOf(where, scenario);
-  await store.inOneInvocation([scenario.call]);
-  const seen = await store.seen();
+  const undisturbed = await storeOf(where, scenario);
+  await undisturbed.inOneInvocation([scenario.call]);
+  const seen = await undisturbed.seen();
   const points = [0, ...seen.flatMap(({ operation }, at) => (READS.has(operation) ? [] : at + 1))];
-  for (const after of points) {
-    await killThen(where, scenario, after, next);
+  for (const [point, after] of points.entries()) {
+    const store = await storeOf(where, scenario);
+    await store.killAfter(after, scenario.call);
+    await next(store, point);
   }
 }
 
