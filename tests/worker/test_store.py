@@ -34,16 +34,18 @@ PROMISES = {
 @pytest.mark.slow
 @pytest.mark.early
 @pytest.mark.fault(*PROMISES)
+@pytest.mark.parametrize("which", ["some", pytest.param("all", marks=pytest.mark.search)])
 def test_every_test_of_the_workers_side_passes_and_each_promise_of_the_store_has_one(
-    tmp_path: Path,
+    tmp_path: Path, which: str
 ) -> None:
+    """Of what repeats `make check` runs a part: worker/test/client/tier.ts."""
     report = tmp_path / "report.json"
     done = run_program(
         node_program(),
         installed("vitest", "vitest.mjs"),
         *("run", "--reporter=default", "--reporter=json", f"--outputFile.json={report}"),
         cwd=WORKER,
-        env={**os.environ, "NO_COLOR": "1"},
+        env={**os.environ, "NO_COLOR": "1", "WORKER_TESTS": which},
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

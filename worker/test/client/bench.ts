@@ -25,6 +25,34 @@ export interface Part {
   readonly counter: number | null;
 }
 
+/** All that is behind a store at one time. */
+export interface Shown {
+  readonly held: Held;
+  /** Key of KV -> its metadata, for those that have some. */
+  readonly metadata: Record<string, unknown>;
+  /** Index -> what it holds. */
+  readonly parts: Record<string, Part>;
+}
+
+/** A call that was killed. */
+export interface Killed {
+  /** What it had made. */
+  readonly made: readonly Subrequest[];
+  /** The subrequest that was held. */
+  readonly next: Subrequest | undefined;
+}
+
+interface KeyOfKv {
+  readonly name: string;
+  readonly expiration?: number;
+  readonly metadata?: unknown;
+}
+
+function metadataOf(keys: readonly KeyOfKv[]): Record<string, unknown> {
+  const some = keys.filter(({ metadata }) => metadata != null);
+  return Object.fromEntries(some.map(({ name, metadata }) => [name, metadata]));
+}
+
 type Call = readonly [method: string, ...args: unknown[]];
 
 /** An error of the store, as it left the Worker. */
@@ -197,11 +225,8 @@ export class Store {
     return (await this.#state()).seen;
   }
 
-  /**
-   * Make a call and kill its invocation when it has made `after` subrequests. The answer is those; null: it
-   * made no more.
-   */
-  async killAfter(after: number, call: Call): Promise<readonly Subrequest[] | null> {
+  /** Make a call and kill its invocation when it has made `after` subrequests; null: it made no more. */
+  async killAfter(after: number, call: Call): Promise<Killed | null> {
     await this.order({ cut: "hold", after });
     const kill = new AbortController();
     const running = this.inOneInvocation([call], kill.signal).catch(() => undefined);
@@ -209,7 +234,7 @@ export class Store {
     kill.abort();
     await running;
     await this.order({});
-    return held === null ? null : held.seen.slice(0, after);
+    return held === null ? null : { made: held.seen.slice(0, after), next: held.seen[after] };
   }
 
   /** Whether a subrequest of a running call comes to wait for the next orders. False: the call has ended before. */
@@ -298,10 +323,7 @@ export class Store {
   /** Key of KV -> its metadata, for those that have some. */
   async metadata(): Promise<Record<string, unknown>> {
     const path = `/storage/kv/namespaces/${this.#namespace}/keys?limit=1000`;
-    const keys = await this.#ask<{ name: string; metadata?: unknown }[]>("GET", path);
-    return Object.fromEntries(
-      keys.filter((one) => one.metadata != null).map((one) => [one.name, one.metadata]),
-    );
+    return metadataOf(await this.#ask<KeyOfKv[]>("GET", path));
   }
 
   /** The ids in an index, in order. */
@@ -321,38 +343,22 @@ export class Store {
 
   /** What each of several indexes holds now. */
   async parts(): Promise<Record<string, Part>> {
-    const { counters } = await this.#readKv();
-    const found: Record<string, Part> = {};
-    for (const index of this.indexes) {
-      const key = `${CASES.rules.counter_key}:${index}`;
-      found[index] = { ids: await this.#idsIn(index), counter: counters[key] ?? null };
-    }
-    return found;
+    return (await this.shown()).parts;
   }
 
   /** What is behind the store now; of several indexes the sum. */
   async held(): Promise<Held> {
-    const ids: string[] = [];
-    for (const index of this.indexes) {
-      ids.push(...(await this.#idsIn(index)));
-    }
-    const { counters, ...rest } = await this.#readKv();
-    const numbers = Object.values(counters);
-    const counter = numbers.length === 0 ? null : numbers.reduce((sum, number) => sum + number);
-    return { ids: ids.sort(), counter, ...rest };
+    return (await this.shown()).held;
   }
 
-  async #readKv(): Promise<
-    Pick<Held, "entries" | "expirations"> & { counters: Record<string, number> }
-  > {
+  /** All that is behind the store now. */
+  async shown(): Promise<Shown> {
+    const ids = new Map<string, string[]>();
+    for (const index of this.indexes) {
+      ids.set(index, await this.#idsIn(index));
+    }
     const kv = `/storage/kv/namespaces/${this.#namespace}`;
-    const keys = await this.#ask<{ name: string; expiration?: number }[]>(
-      "GET",
-      `${kv}/keys?limit=1000`,
-    );
-    const entries: Record<string, unknown> = {};
-    const expirations: Record<string, number> = {};
-    const counters: Record<string, number> = {};
+    const keys = await this.#ask<KeyOfKv[]>("GET", `${kv}/keys?limit=1000`);
     const values: Record<string, string> = {};
     for (let at = 0; at < keys.length; at += KEYS_MAX) {
       const names = keys.slice(at, at + KEYS_MAX).map(({ name }) => name);
@@ -361,6 +367,9 @@ export class Store {
       });
       Object.assign(values, answer.values);
     }
+    const entries: Record<string, unknown> = {};
+    const expirations: Record<string, number> = {};
+    const counters: Record<string, number> = {};
     for (const { name, expiration } of keys) {
       const value = JSON.parse(values[name] ?? "null") as unknown;
       if (name.startsWith(CASES.rules.counter_key)) {
@@ -372,7 +381,17 @@ export class Store {
         expirations[name] = expiration;
       }
     }
-    return { entries, counters, expirations };
+    const numbers = Object.values(counters);
+    const counter = numbers.length === 0 ? null : numbers.reduce((sum, number) => sum + number);
+    const partOf = (index: string, some: readonly string[]): Part => ({
+      ids: some,
+      counter: counters[`${CASES.rules.counter_key}:${index}`] ?? null,
+    });
+    return {
+      held: { ids: [...ids.values()].flat().sort(), entries, counter, expirations },
+      metadata: metadataOf(keys),
+      parts: Object.fromEntries([...ids].map(([index, some]) => [index, partOf(index, some)])),
+    };
   }
 
   /** A read behind the store, repeated where the sandbox is ordered to fail. */

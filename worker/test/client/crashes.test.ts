@@ -9,9 +9,9 @@ import {
   checkReader,
   filesOf,
   healing,
+  loseEach,
   numbersFrom,
   SCENARIOS,
-  storeOf,
   sweep,
   sweepWrites,
   WHOLE,
@@ -44,8 +44,8 @@ test.each(FILLED)("$name begins with what the store has written itself", async (
 
 describe.each(SCENARIOS)("$name, killed between any two subrequests", (scenario) => {
   test("the same call again completes it", async () => {
-    const subrequests = await sweep(one, scenario, async (store) => {
-      await checkReader(store);
+    const subrequests = await sweep(one, scenario, async (store, shown) => {
+      await checkReader(store, { shown });
       await store.inOneInvocation([scenario.call]);
       await checkExact(store, scenario.after);
     });
@@ -127,15 +127,7 @@ test.each(seeds(20))(
 );
 
 test.each(SCENARIOS)("$name, with one answer lost, ends as undisturbed", async (scenario) => {
-  let subrequests = 0;
-  for (let after = 0; after <= subrequests; after += 1) {
-    const store = await storeOf(one, scenario);
-    await store.order({ cut: "lose", after });
-    await store.inOneInvocation([scenario.call]);
-    subrequests = (await store.seen()).length;
-    await store.order({});
-    await checkExact(store, scenario.after);
-  }
+  await loseEach(one, scenario);
 });
 
 test("used up subrequests are an error that says so, and the same call completes", async () => {

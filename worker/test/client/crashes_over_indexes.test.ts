@@ -8,9 +8,9 @@ import {
   checkReader,
   filesOf,
   healing,
+  loseEach,
   numbersFrom,
   SCENARIOS,
-  storeOf,
   sweep,
   sweepWrites,
   WHOLE,
@@ -32,8 +32,8 @@ describe.each(SCENARIOS)(
   "$name, over two indexes, killed between any two subrequests",
   (scenario) => {
     test("the same call again completes it", async () => {
-      const subrequests = await sweep(two, scenario, async (store) => {
-        await checkReader(store);
+      const subrequests = await sweep(two, scenario, async (store, shown) => {
+        await checkReader(store, { shown });
         await store.inOneInvocation([scenario.call]);
         await checkExact(store, scenario.after);
       });
@@ -67,15 +67,7 @@ describe.each(OF_TWO_FILES)("$name, over two indexes, killed", (scenario) => {
   });
 
   test("with one answer lost ends as undisturbed", async () => {
-    let subrequests = 0;
-    for (let after = 0; after <= subrequests; after += 1) {
-      const store = await storeOf(two, scenario);
-      await store.order({ cut: "lose", after });
-      await store.inOneInvocation([scenario.call]);
-      subrequests = (await store.seen()).length;
-      await store.order({});
-      await checkExact(store, scenario.after);
-    }
+    await loseEach(two, scenario);
   });
 });
 
@@ -129,7 +121,7 @@ test.each(seeds(20))(
         const isAsBefore = (fates.get(id) ?? "gone") === fate;
         fates.set(id, wasKilled && !isAsBefore ? "either" : fate);
       }
-      await checkReader(store, FILES);
+      await checkReader(store, { fileIds: FILES });
     }
     const last = FILES.map((fileId) => chunk(fileId, NUMBERS, 3));
     await store.call("upsertVectors", last);

@@ -2,7 +2,7 @@
 
 import { expect } from "vitest";
 import type { Subrequest } from "../../kit/shim";
-import type { Bench, Held, Store } from "./bench";
+import type { Bench, Held, Shown, Store } from "./bench";
 import { byFile, type Chunk, chunk, chunks } from "./cases";
 import { RUNS_ALL } from "./tier";
 
@@ -122,7 +122,8 @@ function noCall(): never {
 /** Index, entries and counter agree, and the index holds these vectors. */
 export async function checkExact(store: Store, expected: readonly Chunk[]): Promise<void> {
   const files = byFile(expected);
-  expect(await store.held()).toEqual({
+  const shown = await store.shown();
+  expect(shown.held).toEqual({
     ids: expected.map(({ id }) => id).sort(),
     entries: Object.fromEntries(
       [...files].map(([fileId, wanted]) => [`file:${fileId}`, wanted.map(({ id }) => id)]),
@@ -133,16 +134,15 @@ export async function checkExact(store: Store, expected: readonly Chunk[]): Prom
   for (const [fileId, wanted] of files) {
     expect(await store.call("getVectorsByFileId", fileId)).toEqual(wanted);
   }
-  await checkPlaces(store);
+  checkPlaces(store, shown);
 }
 
 /** Where there are several indexes: each has the vectors of the files whose entries name it, and its counter. */
-async function checkPlaces(store: Store): Promise<void> {
+function checkPlaces(store: Store, { metadata, parts }: Shown): void {
   if (!store.isNamed) {
     return;
   }
-  const metadata = await store.metadata();
-  for (const [index, { ids, counter }] of Object.entries(await store.parts())) {
+  for (const [index, { ids, counter }] of Object.entries(parts)) {
     for (const id of ids) {
       expect(metadata[`file:${fileOf(id)}`]).toMatchObject({ index });
     }
@@ -156,12 +156,13 @@ function fileOf(id: string): string {
 
 /** The entries name the vectors that are there, each under its file's key; the counter is right. */
 export async function checkConsistent(store: Store): Promise<void> {
-  const { ids, entries, counter } = await store.held();
+  const shown = await store.shown();
+  const { ids, entries, counter } = shown.held;
   const byKey = Map.groupBy(ids, (id) => `file:${fileOf(id)}`);
   const named = Object.entries(entries).map(([key, some]) => [key, (some as string[]).toSorted()]);
   expect(Object.fromEntries(named)).toEqual(Object.fromEntries(byKey));
   expect(counter).toBe(ids.length);
-  await checkPlaces(store);
+  checkPlaces(store, shown);
 }
 
 /** Every vector of the file is in its entry, and the counter is right. */
@@ -173,13 +174,15 @@ export async function checkNoOrphan(store: Store): Promise<void> {
 }
 
 /** A reader gets no error, and no entry names a vector that is not there, in the index that it names. */
-export async function checkReader(store: Store, fileIds: readonly string[] = ["a"]): Promise<void> {
-  const { ids, entries } = await store.held();
+export async function checkReader(
+  store: Store,
+  { fileIds = ["a"], shown }: { fileIds?: readonly string[]; shown?: Shown } = {},
+): Promise<void> {
+  const { held, metadata, parts } = shown ?? (await store.shown());
+  const { ids, entries } = held;
   const named = Object.values(entries).flat();
   expect(named.filter((id) => !ids.includes(id as string))).toEqual([]);
   if (store.isNamed) {
-    const metadata = await store.metadata();
-    const parts = await store.parts();
     for (const [key, some] of Object.entries(entries)) {
       const { index } = metadata[key] as { index: string };
       expect(parts[index]?.ids).toEqual(expect.arrayContaining(some as string[]));
@@ -211,34 +214,45 @@ const READS: ReadonlySet<string> = new Set(["bulk", "getByIds", "info"]);
 
 /**
  * Kill the call at the start and after each of its subrequests, then do `next`. A kill after a read leaves what
- * the kill before it has left: that is compared, and `next` not repeated. The number of subrequests.
+ * the kill before it has left: that is compared, and `next` not repeated. Of reads in a row that are alike a part
+ * of the tests skips every second one. The number of subrequests.
  */
 export async function sweep(
   where: Where,
   scenario: Scenario,
-  next: (store: Store) => Promise<void>,
+  next: (store: Store, shown: Shown) => Promise<void>,
 ): Promise<number> {
-  let before: { readonly made: string; readonly held: Held } | undefined;
+  let before: { readonly made: readonly Subrequest[]; readonly held: Held } | undefined;
   for (let after = 0; ; after += 1) {
     const store = await storeOf(where, scenario);
-    const made = await store.killAfter(after, scenario.call);
-    const held = await store.held();
-    const last = made?.at(-1)?.operation ?? "none";
-    // In another order where the files of this store are in other indexes.
-    const isOneMore = textOf(made?.slice(0, -1)) === before?.made;
-    if (READS.has(last) && isOneMore) {
-      expect(held).toEqual(before?.held);
+    const killed = await store.killAfter(after, scenario.call);
+    const shown = await store.shown();
+    const made = killed?.made ?? [];
+    if (before !== undefined && onlyReads(before.made, made)) {
+      expect(shown.held).toEqual(before.held);
     } else {
-      await next(store);
+      await next(store, shown);
     }
-    if (made === null) {
+    if (killed === null) {
       return after;
     }
-    before = { made: textOf(made), held };
+    before = { made, held: shown.held };
+    const isAlike = made.at(-1)?.operation === killed.next?.operation && isRead(killed.next);
+    after += !RUNS_ALL && isAlike ? 1 : 0;
   }
 }
 
-function textOf(made: readonly Subrequest[] = []): string {
+/** Whether the second are the first and then reads. Not where files of another store are in other indexes. */
+function onlyReads(first: readonly Subrequest[], second: readonly Subrequest[]): boolean {
+  const [some, others] = [second.slice(0, first.length), second.slice(first.length)];
+  return others.length > 0 && others.every(isRead) && textOf(some) === textOf(first);
+}
+
+function isRead(made: Subrequest | undefined): boolean {
+  return READS.has(made?.operation ?? "");
+}
+
+function textOf(made: readonly Subrequest[]): string {
   return JSON.stringify(made.map(({ binding, operation, key }) => [binding, operation, key]));
 }
 
@@ -251,11 +265,31 @@ export async function sweepWrites(
   const undisturbed = await storeOf(where, scenario);
   await undisturbed.inOneInvocation([scenario.call]);
   const seen = await undisturbed.seen();
-  const points = [0, ...seen.flatMap(({ operation }, at) => (READS.has(operation) ? [] : at + 1))];
+  const points = [0, ...seen.flatMap((one, at) => (isRead(one) ? [] : at + 1))];
   for (const [point, after] of points.entries()) {
     const store = await storeOf(where, scenario);
     await store.killAfter(after, scenario.call);
     await next(store, point);
+  }
+}
+
+/**
+ * Lose the answer of each subrequest of the call, and check that it ends as undisturbed. Of reads in a row that
+ * are alike a part of the tests loses that of the first.
+ */
+export async function loseEach(where: Where, scenario: Scenario): Promise<void> {
+  let seen: readonly Subrequest[] = [];
+  for (let after = 0; after <= seen.length; after += 1) {
+    const isAlike = seen[after]?.operation === seen[after - 1]?.operation && isRead(seen[after]);
+    if (!RUNS_ALL && isAlike) {
+      continue;
+    }
+    const store = await storeOf(where, scenario);
+    await store.order({ cut: "lose", after });
+    await store.inOneInvocation([scenario.call]);
+    seen = await store.seen();
+    await store.order({});
+    await checkExact(store, scenario.after);
   }
 }
 
