@@ -2,7 +2,7 @@
 
 `make test` runs some of each row, `make check` all. In a row of kills or faults `make check`
 strikes at some steps of each kind, `make faults` at every one. Of the examples that a rule names
-`make test` draws a sixth, `make check` a half, and `make faults` four times as many.
+`make test` draws a sixth, `make check` a third, and `make faults` four times as many.
 """
 
 import re
@@ -27,7 +27,7 @@ def share_of_examples(marks: str) -> float:
         return 4
     if "not slow" in marks:
         return 1 / 6
-    return 1 / 2 if marks == OF_CHECK else 1  # a test that is run by itself draws all
+    return 1 / 3 if marks == OF_CHECK else 1  # a test that is run by itself draws all
 
 
 def examples(count: int) -> int:

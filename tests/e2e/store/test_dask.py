@@ -28,7 +28,7 @@ from tests.harness.running.workspace import Result, start_here
 
 pytestmark = pytest.mark.slow
 
-POINTS = 3_000
+POINTS = 1_500
 PART_POINTS = 100
 WORKERS = 4
 LOOK_S = 0.05  # between two looks into the store, each of which is two requests
