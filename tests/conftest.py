@@ -2,6 +2,8 @@
 
 import gc
 from collections.abc import Generator, Iterator
+from contextlib import suppress
+from importlib import import_module
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -86,13 +88,31 @@ def _note_rows(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Modules and tests are loaded without garbage collection: they stay, none is garbage."""
     gc.disable()
     try:
+        _import_share(session.config)
         return (yield)
     finally:
         gc.enable()
+
+
+def _import_share(config: pytest.Config) -> None:
+    """Import some test modules before all are collected, each process others.
+
+    The first import rewrites the asserts of a module, which takes longer than all else in it, and
+    keeps the result in a file: no process then rewrites what another one has.
+    """
+    process = getattr(config, "workerinput", None)
+    if process is None or not _takes_all_files(config):
+        return
+    number, processes = int(process["workerid"].removeprefix("gw")), process["workercount"]
+    files = sorted((config.rootpath / "tests").rglob("test_*.py"))
+    for file in files[number::processes]:
+        name = ".".join(file.relative_to(config.rootpath).with_suffix("").parts)
+        with suppress(Exception, pytest.skip.Exception):  # collecting it says what is wrong
+            import_module(name)
 
 
 def pytest_collection_finish() -> None:
