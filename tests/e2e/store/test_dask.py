@@ -121,6 +121,8 @@ def running(
             {
                 "distributed.worker.preload": [str(kills)],
                 "distributed.scheduler.allowed-failures": 10,
+                # The cluster forgets a worker that takes longer to start again.
+                "distributed.deploy.lost-worker-timeout": "600s",
                 "distributed.worker.profile.enabled": False,
                 "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**30,
             }
