@@ -224,7 +224,7 @@ def qdrant_served(_folder: Path) -> Iterator[Backend]:
     collection = StoredCollection(name=COLLECTION, is_missing=True, is_writable=True)
     with (
         rest_server(collection) as server,
-        closing(QdrantClient(url=server.url, check_compatibility=False)) as client,
+        closing(QdrantClient(url=server.url, check_compatibility=False, timeout=60)) as client,
     ):
         yield Backend(open=lambda: qdrant_store(client, VirtualClock()))
 
