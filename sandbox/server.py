@@ -25,9 +25,13 @@ from sandbox.faults.scenarios import FAULT_SCENARIOS
 from sandbox.profile import INSTANT, PROFILES, Profile, with_budget
 from sandbox.store import SandboxStore
 
-__all__ = ["RunningSandbox", "create_app", "running_sandbox", "serve"]
+__all__ = ["PortError", "RunningSandbox", "create_app", "running_sandbox", "serve"]
 
 HOST = "127.0.0.1"
+
+
+class PortError(Exception):
+    """The port cannot be opened: another program listens there, or this user must not."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,8 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM. The first line on stdout names its address and token.
 
-    `log_path` names a file that gets one line per request. Raises as `create_app`, and OSError
-    when that file cannot be opened.
+    `log_path` names a file that gets one line per request. Raises as `create_app`, OSError when
+    that file cannot be opened, and PortError.
     """
     with contextlib.ExitStack() as stack:
         log = None
@@ -139,8 +143,12 @@ def _listening_socket(port: int) -> socket.socket:
     # are TCP, and an answer in two pieces would otherwise wait 40 ms for an acknowledgement.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((HOST, port))
-    listener.listen(256)
+    try:
+        listener.bind((HOST, port))
+        listener.listen(256)
+    except OSError as error:
+        listener.close()
+        raise PortError(f"port {port} of {HOST} cannot be opened: {error.strerror}") from error
     return listener
 
 
@@ -215,15 +223,18 @@ def main() -> None:
     parser.add_argument("--requests-per-5min", type=int, help="instead of the profile's budget")
     parser.add_argument("--log", type=Path, help="file that gets one JSON line per request")
     arguments = parser.parse_args()
-    serve(
-        arguments.state,
-        profile=with_budget(PROFILES[arguments.profile], arguments.requests_per_5min),
-        account_id=arguments.account_id,
-        api_token=arguments.token,
-        fault=arguments.fault,
-        port=arguments.port,
-        log_path=arguments.log,
-    )
+    try:
+        serve(
+            arguments.state,
+            profile=with_budget(PROFILES[arguments.profile], arguments.requests_per_5min),
+            account_id=arguments.account_id,
+            api_token=arguments.token,
+            fault=arguments.fault,
+            port=arguments.port,
+            log_path=arguments.log,
+        )
+    except PortError as error:
+        parser.error(f"{error}; name another with --port")
 
 
 if __name__ == "__main__":

@@ -100,7 +100,8 @@ def _explain_usage(error: click.ClickException) -> Failure:
     command = context.command_path if context is not None else "q2v"
     return Failure(
         exit_code=ExitCode.USAGE,
-        what=error.format_message(),
+        # Of a list of words `click` makes a column.
+        what=error.format_message().replace("\n\t", " "),
         remedy=f"see {command} --help",
     )
 

@@ -4,6 +4,7 @@ import errno
 import importlib.util
 import json
 import re
+import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -222,6 +223,32 @@ def test_wrong_words_are_usage_errors(words: list[str], finding: str) -> None:
     assert result.exit_code == ExitCode.USAGE
     assert finding in result.stderr
     assert "next: see q2v --help" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "choice"),
+    [("worker", "init, remove-steps"), ("fleet", "plan, run, status")],
+)
+def test_the_words_of_an_argument_that_is_missing_are_one_line(command: str, choice: str) -> None:
+    result = CliRunner().invoke(main_module.cli, [command])
+
+    assert result.exit_code == ExitCode.USAGE
+    assert result.stderr.splitlines()[0].endswith(f"Choose from: {choice}")
+    assert "\\" not in result.stderr
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        words = ["sandbox", "--port", str(port), "--state", str(tmp_path / "state")]
+        result = CliRunner().invoke(main_module.cli, words)
+
+    assert result.exit_code == ExitCode.USAGE
+    first, second = result.stderr.splitlines()
+    assert first == f"q2v: port {port} of 127.0.0.1 cannot be opened: Address already in use"
+    assert second == (
+        "next: name another with --port (0 takes a free one), or end the program that listens there"
+    )
 
 
 def test_wrong_words_with_json_give_the_document_too(tmp_path: Path) -> None:

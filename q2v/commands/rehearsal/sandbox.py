@@ -11,7 +11,7 @@ from sandbox.app import ACCOUNT_ID, API_TOKEN
 from sandbox.database import StateFolderError
 from sandbox.faults.scenarios import FAULT_SCENARIOS
 from sandbox.profile import PROFILES, with_budget
-from sandbox.server import serve
+from sandbox.server import PortError, serve
 
 
 class Flags(TypedDict):
@@ -71,3 +71,9 @@ def command(**flags: Unpack[Flags]) -> None:
         raise UsageError(str(error), remedy="correct --fault or --account-id") from error
     except StateFolderError as error:
         raise UsageError(str(error), remedy="name another folder with --state") from error
+    except PortError as error:
+        raise UsageError(
+            str(error),
+            remedy="name another with --port (0 takes a free one), or end the program that "
+            "listens there",
+        ) from error

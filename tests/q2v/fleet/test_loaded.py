@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.harness.running.programs import output_of_python
+from tests.harness.running.programs import output_of_python, run_python
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +40,14 @@ sys.stdout.flush()
 os._exit(0)
 """
 
+_FLEET = """
+from migrate.workers.processes import start_process
+
+process = start_process("q2v.commands.loaded", WORK)
+process.join()
+print(process.exitcode)
+"""
+
 
 @pytest.mark.slow
 def test_all_commands_are_loaded_without_a_thread_or_a_connection() -> None:
@@ -57,3 +65,35 @@ def test_the_libraries_work_in_a_process_that_was_forked() -> None:
     several = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
 
     assert output_of_python("-c", _WORK, env=several).strip() == "0"
+
+
+@pytest.mark.slow
+def test_the_process_that_forks_ends_without_a_word() -> None:
+    """Both pipes are read to their end, which is when that process has ended too."""
+    done = run_python("-c", _FLEET.replace("WORK", "int"))
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+
+
+@pytest.mark.slow
+def test_a_failure_in_a_forked_process_is_still_shown() -> None:
+    done = run_python("-c", _FLEET.replace("WORK", "int, 'no number'"))
+
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    assert done.stderr.startswith("Process ")
+    assert done.stderr.endswith("ValueError: invalid literal for int() with base 10: 'no number'\n")
+
+
+@pytest.mark.slow
+def test_a_failure_of_the_process_that_forks_is_still_shown() -> None:
+    """Its end is that of an interpreter whose program has failed."""
+    program = """
+    # multiprocessing.forkserver
+    import q2v.commands.loaded
+    raise OSError("no handle is left")
+    """
+    done = run_python("-c", "\n".join(line.strip() for line in program.splitlines()))
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.endswith("OSError: no handle is left\n")
