@@ -1,7 +1,7 @@
 """Judge evidence: rows, the verdict, the exit code. Pure; decision 0038."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import Literal
@@ -10,6 +10,7 @@ from migrate.errors import ExitCode
 
 Judgement = Literal["pass", "fail", "stale", "unknown"]
 AGE_MAX_S_DEFAULT = 4 * 3_600.0
+OF_UNDONE = "the line `next` says what comes after a rollback"
 FUTURE_S_MAX = 300.0  # clocks differ; evidence from further ahead has a wrong date
 
 
@@ -88,7 +89,7 @@ class Criterion(Enum):
     )
     WINDOW = (
         "a rollback fits into what is left of the window",
-        ExitCode.BUDGET,
+        ExitCode.PRECONDITION,
         "run `q2v reconcile` if none has ended; name the end of the window with "
         "`q2v gate --until TIME`; if the time is up, roll back or take another evening",
     )
@@ -132,6 +133,7 @@ class Row:
     evidence: Evidence | None
     age_s: float | None = None
     stale: str = ""  # what makes the evidence stale
+    of_undone: bool = False  # the run is rolled back, or is being
 
     @property
     def found(self) -> str:
@@ -141,8 +143,22 @@ class Row:
 
     @property
     def do(self) -> str:
-        """What to do next; empty for a row that passes."""
-        return "" if self.verdict == "pass" else self.criterion.do
+        """What to do next; empty for a row that passes.
+
+        After a rollback one row has it: what others ask for is refused then.
+        """
+        if self.verdict == "pass":
+            return ""
+        if self.of_undone:
+            return OF_UNDONE if self.criterion is Criterion.POINTS else ""
+        return self.criterion.do
+
+    @property
+    def code(self) -> ExitCode:
+        """The exit code of a gate in which this row is the first that fails."""
+        if self.of_undone and self.criterion is Criterion.POINTS:
+            return ExitCode.PRECONDITION
+        return self.criterion.code
 
     def document(self) -> dict[str, object]:
         """For JSON and for the record."""
@@ -159,15 +175,18 @@ class Row:
         }
 
 
-def judge(evidence: Iterable[Evidence], *, now_s: float, age_max_s: float) -> list[Row]:
+def judge(
+    evidence: Iterable[Evidence], *, now_s: float, age_max_s: float, of_undone: bool = False
+) -> list[Row]:
     """A row for every criterion, in the order of the table; without evidence it is unknown.
 
-    `now_s` is seconds since 1970.
+    `now_s` is seconds since 1970. `of_undone`: the run is rolled back, or is being.
     """
     by_criterion = {one.criterion: one for one in evidence}
-    return [
+    rows = (
         _row(criterion, by_criterion.get(criterion), now_s, age_max_s) for criterion in Criterion
-    ]
+    )
+    return [replace(row, of_undone=of_undone) for row in rows]
 
 
 def is_go(rows: Sequence[Row]) -> bool:
@@ -180,7 +199,7 @@ def exit_code(rows: Sequence[Row]) -> ExitCode:
     """0 for go; else the code of the first row that fails; else 13."""
     if is_go(rows):
         return ExitCode.DONE
-    failed = (row.criterion.code for row in rows if row.verdict == "fail")
+    failed = (row.code for row in rows if row.verdict == "fail")
     return next(failed, ExitCode.INDETERMINATE)
 
 

@@ -228,8 +228,8 @@ def of_the_snapshots(run: RunFolder, runtime: Runtime) -> Evidence:
         holds = True
         found = (
             f"{counted(snapshot.manifest.points, 'point')} in "
-            f"{counted(len(snapshot.chain), 'snapshot')} and {plans} "
-            f"plans, content root {snapshot.manifest.content_root[:16]}"
+            f"{counted(len(snapshot.chain), 'snapshot')} and {counted(plans, 'plan')}, "
+            f"content root {snapshot.manifest.content_root[:16]}"
         )
     return Evidence(
         criterion=Criterion.SNAPSHOT,
@@ -246,12 +246,15 @@ def of_the_points(run: RunFolder) -> Evidence:
     reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items()) or "none"
     shards = run.plan.mapping.shards
     elsewhere = "" if shards is None else f"of other vector indexes: {run.plan.points_elsewhere}, "
+    moved = f"{run.vectors} of {counted(run.plan.points, 'point')} moved"
+    if state.rollback_opened:
+        done = "is" if state.rollback_completed else "is being"
+        moved = f"what it wrote of {counted(run.plan.points, 'point')} {done} undone"
     return Evidence(
         criterion=Criterion.POINTS,
         holds=state.completed and not state.rollback_opened and run.unwaived == 0,
-        found=f"run {run.plan.run_id} is {state.phase}: {run.vectors} of "
-        f"{counted(run.plan.points, 'point')} "
-        f"moved, {elsewhere}left out: {reasons}, not accepted of these: {run.unwaived}",
+        found=f"run {run.plan.run_id} is {state.phase}: {moved}, "
+        f"{elsewhere}left out: {reasons}, not accepted of these: {run.unwaived}",
         place=str(run.journal.file),
         at=None,
     )

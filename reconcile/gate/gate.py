@@ -114,7 +114,12 @@ def decide(
     evidence.append(_window(run, minutes, rules.until_s, now_s))
     if later:
         evidence = [replace(one, outdated=later) for one in evidence]
-    rows = judge(evidence, now_s=now_s, age_max_s=rules.age_max_s)
+    rows = judge(
+        evidence,
+        now_s=now_s,
+        age_max_s=rules.age_max_s,
+        of_undone=run.state().rollback_opened,
+    )
     report = GateReport(
         run_id=run.plan.run_id,
         snapshot_id=run.plan.snapshot_id,

@@ -10,7 +10,7 @@ from typing import TypedDict, Unpack
 import click
 
 from migrate.errors import UsageError
-from migrate.model.stamps import parse_moment
+from migrate.model.stamps import iso_stamp, parse_moment
 from migrate.ports import Clock
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import sealed_folders
@@ -49,7 +49,7 @@ class Flags(TypedDict):
 @takes(*SOURCE, *TARGET, *PLANNING, "snapshot.page_points", SEAL)
 @click.command("runbook")
 @click.argument("snapshot", required=False, type=click.Path(path_type=Path))
-@click.option("--at", metavar="TIME", help="When the freeze begins: 2026-12-05T20:00+00:00.")
+@click.option("--at", metavar="TIME", help="When the freeze begins: 2036-01-31T20:00+00:00.")
 @click.option("--until", metavar="TIME", help="When the window ends, as for `q2v gate`.")
 @click.option(
     "--out",
@@ -136,7 +136,7 @@ def _moment(flag: str, typed: str, clock: Clock) -> datetime:
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError(
             f"{flag} {typed}: expected 20:00 (UTC) or a time with its zone",
-            remedy="write it as 2026-12-05T20:00+00:00",
+            remedy=f"write it as {iso_stamp(clock.wall_s() + 7 * 86_400)}",
         ) from error
 
 

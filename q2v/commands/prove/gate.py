@@ -10,7 +10,7 @@ from uuid import UUID
 import click
 
 from migrate.errors import UsageError
-from migrate.model.stamps import parse_moment
+from migrate.model.stamps import iso_stamp, parse_moment
 from migrate.ports import Clock
 from migrate.run.choose import check_same_target, find_run, planned_target
 from migrate.runtime import Runtime
@@ -62,7 +62,7 @@ def _check_version(_: click.Context, __: click.Parameter, version: str | None) -
     "--until",
     metavar="TIME",
     help="End of the window: 23:30 (UTC; one of the last six hours has passed, otherwise the next "
-    "one) or 2026-11-29T23:30+00:00.",
+    "one) or 2036-01-31T23:30+00:00.",
 )
 @click.option(
     "--worker-version",
@@ -144,7 +144,7 @@ def _until(typed: str | None, clock: Clock) -> float | None:
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f"--until {typed}: expected 23:30 (UTC) or a time with its zone",
-            remedy="write it as 2026-11-29T23:30+00:00",
+            remedy=f"write it as {iso_stamp(clock.wall_s() + 3600)}",
         ) from error
 
 

@@ -1,8 +1,10 @@
 """Go or no-go: each row of the gate can fail, and each can be stale, for a real cause."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -280,7 +282,8 @@ def test_without_a_reconcile_or_an_end_of_the_window_there_is_no_go(tmp_path: Pa
         "freeze", "ids", "contents", "kv index", "counter", "filters", "rollback", "window"
     }  # fmt: skip
     assert unread.exit_code == 2
-    assert "2026-11-29T23:30+00:00" in unread.stderr
+    example = unread.stderr.split("write it as ")[1].split()[0].rstrip('"')
+    assert datetime.fromisoformat(example).timestamp() > SystemClock().wall_s()
 
 
 @pytest.mark.fault("J02")
@@ -289,11 +292,31 @@ def test_a_window_that_has_just_ended_is_not_that_of_tomorrow(bench: Workbench) 
 
     result = gate(bench, until=iso_stamp(ended_s)[11:16])
 
-    assert result.exit_code == 8
+    assert result.exit_code == ExitCode.PRECONDITION
     assert not_passed(result) == {"window": "fail"}
     window = next(row for row in result.document["rows"] if row["criterion"] == "window")
     assert "it ended" in window["found"]
     assert iso_stamp(ended_s)[:16] in window["found"]
+
+
+@pytest.mark.fault("J02")
+def test_a_run_that_is_rolled_back_is_a_no_go_with_one_advice_which_is_not_refused(
+    bench: Workbench,
+) -> None:
+    undone = bench.run("rollback", "--execute")
+    assert undone.exit_code == 0, undone.stderr
+
+    result = gate(bench)
+
+    advice = {row["criterion"]: row["do"] for row in result.document["rows"] if row["do"]}
+    assert list(advice) == ["points"]
+    assert "`next`" in advice["points"]
+    (row,) = [row for row in result.document["rows"] if row["criterion"] == "points"]
+    assert f"is rolled back: what it wrote of {POINTS} points is undone" in row["found"]
+    assert result.exit_code == ExitCode.PRECONDITION
+    assert result.document["situation"] == "rolled_back"
+    (command,) = re.findall("`q2v ([^`]*)`", result.document["next"])
+    assert bench.run(*command.split()).exit_code == 0
 
 
 @pytest.mark.fault("J04")

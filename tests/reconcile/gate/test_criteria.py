@@ -86,6 +86,14 @@ def test_evidence_ages_and_does_not_come_from_the_future(age_s: float, verdict: 
     assert verdicts([one])[Criterion.IDS] == verdict
 
 
+@pytest.mark.parametrize("criterion", Criterion)
+def test_no_row_fails_with_a_code_after_which_the_same_command_is_tried_again(
+    criterion: Criterion,
+) -> None:
+    """A gate finds the same again: something has to be done first."""
+    assert "resumes" not in criterion.code.run_again
+
+
 def test_what_the_files_say_now_has_no_age() -> None:
     assert verdicts([evidence(Criterion.POINTS, at=None)])[Criterion.POINTS] == "pass"
 
