@@ -49,7 +49,7 @@ $(NODE): $(WORKER)/package.json $(WORKER)/package-lock.json
 
 setup: $(SETUP) ## install everything into .venv
 
-rehearse: $(SETUP) ## the whole move, into a local sandbox: move, prove, roll back, move again
+rehearse: $(SETUP) ## the whole move, into a local sandbox: move, prove, repair, roll back, restore
 	@$(call q2v,rehearse)
 
 PYTEST := $(BIN)/python -m pytest -q -n 4 --dist worksteal

@@ -63,6 +63,47 @@ def test_whenever_another_machine_writes_its_vectors_are_named_and_ours_are_ther
     assert named > 5, "most moments lie after our look at what was there"
 
 
+@pytest.mark.fault("G10", "R09")
+def test_a_rollback_takes_what_another_folder_has_written_with_equal_bytes(tmp_path: Path) -> None:
+    """The same points, moved from two folders: equal bytes do not show who wrote them last."""
+    with open_world(_empty(tmp_path / "first"), points=POINTS) as first:
+        second = _another_folder(first, _empty(tmp_path / "second"))
+        _take_snapshot(first)
+        _take_snapshot(second)
+        for vector_id in _held(first):  # those of a third writer, which have other bytes
+            first.app.store.remove_vector(INDEX, vector_id)
+        for key in ("file:file-0", first.counter_key):
+            first.app.store.remove_kv(first.namespace_id, key)
+        with first.calm():
+            first.migrate()
+            second.migrate()
+        moved = _held(first)
+        assert moved.keys() == _ids(second)
+
+        with first.calm():
+            undone = first.roll_back()
+        assert not undone.conflicts, "equal bytes are no conflict"
+        assert undone.vectors_deleted == len(moved)
+        assert not _held(first), "what the second folder has written is gone too"
+
+        report = _reconcile(second)
+        assert report.verdict == "drift"
+        missing = set(path_of(report.files["missing"]).read_text().split())
+        assert missing >= moved.keys()
+        with second.calm():
+            second.migrate()
+        assert _held(second) == moved
+        assert _reconcile(second).verdict == "equal"
+
+
+def _held(world: World) -> dict[str, tuple[object, ...]]:
+    """What the index has: by id the values as bytes, and the rest of each vector."""
+    return {
+        vector_id: (values.tobytes(), *rest)
+        for vector_id, values, *rest in world.app.store.read_vectors(INDEX)
+    }
+
+
 def _empty(folder: Path) -> Path:
     folder.mkdir()
     return folder
@@ -75,11 +116,15 @@ def _another_machine(ours: World, folder: Path) -> World:
         for number, payload in chunk_payloads(POINTS, files=FILES).items()
     }
     source = MemorySource(payloads, dimensions=DIMENSIONS)
+    return replace(_another_folder(ours, folder), source=source)
+
+
+def _another_folder(ours: World, folder: Path) -> World:
+    """Another host, or another --dir, with the same collection and the same target."""
     (folder / "snapshots").mkdir()
     return replace(
         ours,
         folder=folder,
-        source=source,
         progress=Silence(),
         weather=None,
         sent_at=[],

@@ -90,8 +90,9 @@ def _lock(handle: int, store: Path) -> None:
     except BlockingIOError as error:
         raise RunLockedError(
             f"{store} is open in another process: only one at a time may have it open",
-            remedy="close the program that uses this embedded store, or stop the Qdrant server, "
-            "then run again; a running server is read with source.url",
+            remedy="close the program that uses this embedded store, stop the Qdrant server, or "
+            "wait until another q2v has read it, then run again; a running server is read with "
+            "source.url",
         ) from error
     except OSError as error:
         if error.errno in {errno.EBADF, errno.ENOLCK, errno.ENOTSUP}:

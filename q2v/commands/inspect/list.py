@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from migrate.storage.durable import is_folder
 from q2v import wiring
 from q2v.commands.inspect.inventory import Judged, Kept, Moved, take_inventory
 from q2v.invocation import Place, absolute
@@ -22,6 +23,8 @@ from q2v.output.render import (
 from q2v.output.screen.wrapping import wrapped
 from q2v.settings import Settings
 
+_MISSING = "this folder does not exist; if the snapshots are in another one, name it with --dir"
+
 
 @takes(SEAL)
 @click.command("list")
@@ -32,9 +35,15 @@ def command(*, folder: Place, as_json: bool, settings: Settings) -> None:
 
     Reads files only. What cannot be read is listed with the reason.
     """
-    kept = take_inventory(wiring.open_folder(folder), wiring.seal_key(settings))
+    directory = wiring.open_folder(folder)
+    kept = take_inventory(directory, wiring.seal_key(settings))
     if as_json:
         write_document({"folder": absolute(folder), "snapshots": [asdict(one) for one in kept]})
+        return
+    if not kept:
+        missing = [] if directory.is_shared or is_folder(directory.local.path) else [_MISSING]
+        write_line(": ".join([f"no snapshot in {folder}", *missing]))
+        write_line(advise("next: `q2v snapshot`"))
         return
     for line in _lines(kept, str(folder), now_s=wiring.system_clock().wall_s()):
         write_line(line)
@@ -42,10 +51,6 @@ def command(*, folder: Place, as_json: bool, settings: Settings) -> None:
 
 def _lines(kept: Sequence[Kept], folder: str, *, now_s: float) -> Iterator[str]:
     """A line for each thing, below what it belongs to."""
-    if not kept:
-        yield f"no snapshot in {folder}"
-        yield advise("next: `q2v snapshot`")
-        return
     for snapshot in kept:
         yield from wrapped(_snapshot(snapshot, now_s), then="    ")
         for run in snapshot.runs:

@@ -11,6 +11,7 @@ from migrate.run.choose import find_run, planned_target
 from migrate.run.journal import RunState
 from migrate.run.refused_vectors import refused_points
 from migrate.snapshot.folder import sealed_folders, unsealed_folders
+from migrate.storage.durable import is_folder
 from migrate.storage.folder import WorkFolder
 from migrate.upload.kv_index import counter_value
 from q2v import wiring
@@ -26,6 +27,7 @@ from q2v.output.standing import newest_verdict
 from q2v.settings import Settings
 
 _ELSEWHERE = "no snapshot here: if there is one in another folder, name that folder with --dir"
+_MISSING = "this folder does not exist: if there is a snapshot in another one, name that with --dir"
 
 
 @takes("target.metadata_indexes", *RUN)
@@ -123,6 +125,7 @@ def _show_without_run(
 ) -> None:
     """Before the first run: is there a snapshot? `place` is the whole path of --dir."""
     sealed, unsealed = sealed_folders(directory), unsealed_folders(directory)
+    is_missing = not directory.is_shared and not is_folder(directory.local.path)
     newest = str((sealed or unsealed)[-1]) if sealed or unsealed else None
     phase = "sealed" if sealed else "snapshot begun" if unsealed else "nothing yet"
     render(
@@ -138,7 +141,7 @@ def _show_without_run(
         as_json=as_json,
         notes=[
             *(f"warning: {text}" for text in _warnings()),
-            *([] if newest else ["", _ELSEWHERE]),
+            *([] if newest else ["", _MISSING if is_missing else _ELSEWHERE]),
             *following.notes(),
         ],
     )

@@ -99,7 +99,7 @@ class Flags(TypedDict):
 @json_option
 @click.pass_context
 def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> None:
-    """Move, prove, break, repair, roll back and move again, into a local sandbox.
+    """Move, prove, break, repair, roll back and restore, in a local sandbox.
 
     The source is an embedded Qdrant with real text, or with --live the configured collection.
     Exit code 0 means that every step held.

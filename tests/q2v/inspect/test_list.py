@@ -35,13 +35,22 @@ def listed(bench: Workbench) -> list[dict[str, Any]]:
     return snapshots
 
 
-def test_an_empty_folder_says_so_and_names_the_first_command(tmp_path: Path) -> None:
+def test_a_folder_that_is_empty_or_missing_says_so_and_names_the_first_command(
+    tmp_path: Path,
+) -> None:
     with workbench(tmp_path, points(5), provision=False) as bench:
-        result = bench.run("list", as_json=False)
+        missing = bench.run("list", as_json=False)
+        status = bench.run("status", as_json=False)
+        assert not bench.directory.exists()
+        bench.directory.mkdir()
+        empty = bench.run("list", as_json=False)
 
-    assert "no snapshot in" in result.stdout
-    assert f"q2v snapshot --dir {bench.directory}" in result.stdout
-    assert not bench.directory.exists()
+    for result in (missing, empty):
+        assert f"no snapshot in {bench.directory}" in result.stdout
+        assert f"q2v snapshot --dir {bench.directory}" in result.stdout
+    assert "folder does not exist" in " ".join(missing.stdout.split())
+    assert "folder does not exist" in " ".join(status.stdout.split())
+    assert "does not exist" not in empty.stdout
 
 
 @pytest.mark.slow

@@ -56,6 +56,7 @@ def test_a_shard_in_use_is_locked_until_it_is_closed(shard: Path) -> None:
         with pytest.raises(RunLockedError, match="open in another process") as caught:
             EdgeSource(shard, collection="chunks")
         assert "close the program" in caught.value.remedy
+        assert "another q2v" in caught.value.remedy
 
     with closing(EdgeSource(shard, collection="chunks")) as again:
         assert again.count_points() == 5
