@@ -52,7 +52,8 @@ setup: $(SETUP) ## install everything into .venv
 rehearse: $(SETUP) ## the whole move, into a local sandbox: move, prove, repair, roll back, restore
 	@$(call q2v,rehearse)
 
-PYTEST := $(BIN)/python -m pytest -q -n 4 --dist worksteal
+# Of the slow tests many wait for processes and sockets: six at a time keep two cores busy.
+PYTEST := $(BIN)/python -m pytest -q -n $(if $(ALL),6,4) --dist worksteal
 
 # Matrices of tests are small: threads that wait for each other would take ten times as much CPU.
 test: export OPENBLAS_NUM_THREADS := 1

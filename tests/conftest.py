@@ -47,8 +47,9 @@ def real_storage(_quick_storage: None) -> Iterator[None]:
 
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two attempts at a source that does not answer, for tests of what comes after them."""
+    """Between two attempts at a service that fails, for tests of what comes after them."""
     monkeypatch.setattr("migrate.qdrant.retry.DELAY_S_FIRST", 0.01)
+    monkeypatch.setattr("migrate.cloudflare.client.verdict.BACKOFF_S_BASE", 0.01)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -18,6 +18,7 @@ def _sent(bench: Workbench) -> int:
 
 @pytest.mark.slow
 @pytest.mark.fault("F04", "I5")
+@pytest.mark.usefixtures("short_pauses")
 def test_pages_of_others_in_between_cost_requests_and_no_vector(tmp_path: Path) -> None:
     with workbench(tmp_path, points(COUNT), settings=UPLOADS) as bench:
         bench.sandbox.order("foreign:every=3")
