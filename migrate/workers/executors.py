@@ -33,7 +33,7 @@ class Scheduler:
 
     name: str  # in a sentence
     is_gone: Callable[[], bool]
-    has_workers: Callable[[], bool] = lambda: True  # may raise an error of the executor
+    has_workers: Callable[[], bool] = lambda: True  # OSError: it has gone
 
     def gone(self) -> RemoteUnavailableError:
         """The error when no task can be handed on."""
@@ -106,7 +106,10 @@ class TaskExecutor:
         while not wait([future], timeout=LOOK_S).done:
             if self._scheduler is None:
                 continue
-            without = 0 if self._scheduler.has_workers() else without + 1
+            try:
+                without = 0 if self._scheduler.has_workers() else without + 1
+            except OSError as error:
+                raise self._scheduler.gone() from error
             if without >= LOOKS:
                 raise self._scheduler.empty()
 

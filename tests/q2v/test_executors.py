@@ -200,6 +200,25 @@ def test_a_task_without_workers_for_long_ends_the_command(monkeypatch: pytest.Mo
     assert list(looks) == []  # one worker in between, and the looks are counted from there
 
 
+def test_a_scheduler_that_goes_while_it_is_asked_for_workers_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The loss of the connection may be known a moment later."""
+    monkeypatch.setattr("migrate.workers.executors.LOOK_S", 0.01)
+
+    def ask() -> bool:
+        raise ConnectionResetError
+
+    executor = SimpleNamespace(submit=lambda *_: Future())
+    scheduler = Scheduler("the scheduler", lambda: False, has_workers=ask)
+    tasks = TaskExecutor(
+        cast("Executor", executor), no_preparation, (ConnectionError,), scheduler=scheduler
+    )
+
+    with pytest.raises(RemoteUnavailableError, match=r"^the scheduler has gone$"):
+        tasks.run(double, 1)
+
+
 def test_a_scheduler_that_is_not_there_is_unavailable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
