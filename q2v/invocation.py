@@ -37,6 +37,7 @@ class Invocation:
     continued_by: str | None = None
     sent: "list[Callable[[], int]]" = field(default_factory=list)  # requests, by each that counts
     document_written: bool = False  # with --json there is exactly one
+    resumes: bool = True  # the command, when it is run again after a failure
     asks: bool = False  # of --ask: a question is asked also where it could be left out
     progress: str | None = None  # of --progress; None: by what stderr is
     on_success: list[str] | None = None  # the words of --on-success, and of --on-failure

@@ -67,6 +67,9 @@ class LazyGroup(click.Group):
         """As in `click`, with the nearest name for one that does not exist."""
         if args[0] not in self.table:
             raise click.exceptions.NoSuchCommand(args[0], possibilities=self.table, ctx=ctx)
+        invocation = ctx.find_object(Invocation)
+        if invocation is not None:
+            invocation.resumes = self.table[args[0]].resumes
         return super().resolve_command(ctx, args)
 
     @override

@@ -15,6 +15,7 @@ class LazyCommand:
     place: str  # "module:attribute"
     summary: str  # for `q2v --help`, which imports none
     extra: str = ""  # the optional part of the installation that it needs
+    resumes: bool = True  # after a failure; False: it begins again from nothing
 
     def load(self) -> "click.Command":
         """Import the command."""
@@ -30,17 +31,22 @@ COMMANDS: dict[str, LazyCommand] = {
     "init": LazyCommand(
         "q2v.commands.prepare.init:command",
         "Write the first migration.toml for the shape of the payloads.",
+        resumes=False,
     ),
     "check": LazyCommand(
         "q2v.commands.inspect.check:command",
         "Ask everything that a move needs, in seconds; write nothing.",
+        resumes=False,
     ),
     "plan": LazyCommand(
         "q2v.commands.prepare.plan.command:command",
         "Check every point against every limit; write nothing.",
+        resumes=False,
     ),
     "runbook": LazyCommand(
-        "q2v.commands.prepare.runbook:command", "Write the runbook of this migration."
+        "q2v.commands.prepare.runbook:command",
+        "Write the runbook of this migration.",
+        resumes=False,
     ),
     "provision": LazyCommand(
         "q2v.commands.prepare.provision:command",
@@ -49,6 +55,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "worker": LazyCommand(
         "q2v.commands.prepare.worker:command",
         "Write a Worker's project with the names of this migration.",
+        resumes=False,
     ),
     "snapshot": LazyCommand(
         "q2v.commands.move.snapshot:command", "Read the whole collection into sealed Parquet."
@@ -73,13 +80,19 @@ COMMANDS: dict[str, LazyCommand] = {
         "q2v.commands.prove.parity:command", "Measure whether search still answers the same."
     ),
     "gate": LazyCommand(
-        "q2v.commands.prove.gate:command", "Say go or no-go for the cutover, with the evidence."
+        "q2v.commands.prove.gate:command",
+        "Say go or no-go for the cutover, with the evidence.",
+        resumes=False,
     ),
     "report": LazyCommand(
-        "q2v.commands.prove.report:command", "Write one HTML page about a run, for a ticket."
+        "q2v.commands.prove.report:command",
+        "Write one HTML page about a run, for a ticket.",
+        resumes=False,
     ),
     "monitor": LazyCommand(
-        "q2v.commands.after.monitor:command", "Check the target against itself, after the cutover."
+        "q2v.commands.after.monitor:command",
+        "Check the target against itself, after the cutover.",
+        resumes=False,
     ),
     "decommission": LazyCommand(
         "q2v.commands.after.decommission:command",
@@ -97,14 +110,19 @@ COMMANDS: dict[str, LazyCommand] = {
         "Empty the target of what runs and a list name.",
     ),
     "status": LazyCommand(
-        "q2v.commands.inspect.status:command", "Say where a run stands, and the exact next command."
+        "q2v.commands.inspect.status:command",
+        "Say where a run stands, and the exact next command.",
+        resumes=False,
     ),
     "list": LazyCommand(
-        "q2v.commands.inspect.list:command", "List snapshots, runs and reconciles of a folder."
+        "q2v.commands.inspect.list:command",
+        "List snapshots, runs and reconciles of a folder.",
+        resumes=False,
     ),
     "explain": LazyCommand(
         "q2v.commands.inspect.explain:command",
         "Say what a word or message of q2v means, and what to do.",
+        resumes=False,
     ),
     "verify": LazyCommand(
         "q2v.commands.prove.verify:command",

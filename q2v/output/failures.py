@@ -1,11 +1,12 @@
 """Turn whatever ended a command into two lines on stderr, one JSON document, and an exit code."""
 
 import errno
+import re
 import select
 import signal
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -38,8 +39,23 @@ class Failure:
     after_key: bool = False  # a key was pressed in the middle of a line
 
 
+# What libraries say at the end of advice, for the commands that keep what they have done.
+_RESUMES = re.compile(r": it resumes\b[^;`]*")
+
+
 def explain(error: BaseException, invocation: Invocation) -> Failure:
     """What happened, and what to do next. A bug leaves its traceback in a file in the folder."""
+    return _as_it_is(_explain(error, invocation), invocation)
+
+
+def _as_it_is(failure: Failure, invocation: Invocation) -> Failure:
+    """Without the promise of resuming, of a command that does not."""
+    if invocation.resumes:
+        return failure
+    return replace(failure, remedy=_RESUMES.sub("", failure.remedy))
+
+
+def _explain(error: BaseException, invocation: Invocation) -> Failure:
     match error:
         case MigrationError():
             return _explain_refusal(error, invocation)
@@ -73,13 +89,14 @@ def explain_stop(number: signal.Signals, invocation: Invocation) -> Failure:
     """A signal has ended the command, whatever else failed on the way out."""
     by_key = number == signal.SIGINT
     where = "" if invocation.stopped_at is None else f"; {invocation.stopped_at}"
-    return Failure(
+    failure = Failure(
         exit_code=ExitCode.INTERRUPTED if by_key else ExitCode.TERMINATED,
         what=f"stopped by {number.name}; everything written so far is safe{where}",
         remedy=invocation.continued_by
         or "run the same command again: it resumes where this one stopped",
         after_key=by_key,
     )
+    return _as_it_is(failure, invocation)
 
 
 def _explain_abort(error: KeyboardInterrupt | click.Abort, invocation: Invocation) -> Failure:

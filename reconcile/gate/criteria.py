@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Literal
 
 from migrate.errors import ExitCode
+from migrate.words import counted
 
 Judgement = Literal["pass", "fail", "stale", "unknown"]
 AGE_MAX_S_DEFAULT = 4 * 3_600.0
@@ -218,7 +219,7 @@ def _verdict(evidence: Evidence, age_s: float | None, age_max_s: float) -> tuple
     if age_s is not None and age_s < -FUTURE_S_MAX:
         return "stale", "dated in the future: the clock of this machine was set back"
     if age_s is not None and age_s > age_max_s:
-        return "stale", f"older than {age_max_s / 60:.0f} minutes"
+        return "stale", f"older than {counted(round(age_max_s / 60), 'minute')}"
     if evidence.holds is None:
         return "unknown", ""
     return ("pass" if evidence.holds else "fail"), ""

@@ -7,6 +7,7 @@ import re
 import socket
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -94,6 +95,34 @@ def test_with_json_the_error_is_also_the_one_document(
     expected = {"exit_code": int(kind.exit_code), "what": "it broke", "next": "do this"}
     assert json.loads(result.stdout) == {"error": expected}
     assert result.stderr == "q2v: it broke\nnext: do this\n"
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+@pytest.mark.parametrize(
+    ("said", "alone"),
+    [
+        ("run the same command again: it resumes", "run the same command again"),
+        ("wait: it resumes where this one ended; or stop `q2v a: b`", "wait; or stop `q2v a: b`"),
+        ("do this", "do this"),
+    ],
+)
+def test_only_a_command_that_resumes_says_that_it_does(
+    tmp_path: Path, said: str, alone: str, *, resumes: bool
+) -> None:
+    group = group_of(raise_it(errors.RemoteUnavailableError("it broke", remedy=said)))
+    group.table["try"] = replace(group.table["try"], resumes=resumes)
+    words = ["try", "--dir", str(tmp_path / "snapshots")]
+
+    result = CliRunner().invoke(group, words)
+
+    assert result.stderr == f"q2v: it broke\nnext: {said if resumes else alone}\n"
+
+
+def test_commands_that_keep_nothing_of_a_failed_try_do_not_resume() -> None:
+    begins_again = {name for name, command in COMMANDS.items() if not command.resumes}
+
+    assert {"init", "check", "plan", "status"} <= begins_again
+    assert not begins_again & {"snapshot", "catch-up", "migrate", "reconcile", "rollback", "fleet"}
 
 
 def test_a_failure_says_how_many_requests_were_sent(tmp_path: Path) -> None:

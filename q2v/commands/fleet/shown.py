@@ -22,6 +22,8 @@ _MARKS = {
     Phase.OVER.value: "fail",
     Phase.NOT_BEGUN.value: "skipped",
 }
+# What keeps such a move has to be mended; to run the fleet again changes nothing.
+_HELD = frozenset({Phase.STOPPED.value, Phase.CHANGED.value, Phase.ROLLING_BACK.value})
 
 
 def show_report(report: dict[str, Any], *, as_json: bool, has_page: bool = True) -> None:
@@ -101,7 +103,13 @@ def _following(report: dict[str, Any]) -> list[str]:
     undone = [row["name"] for row in report["moves"] if row["phase"] == Phase.ROLLED_BACK]
     if report["counts"]["done"] + len(undone) == report["counts"]["moves"]:
         return []  # the row of a move that is rolled back says how it is moved again
-    return ["", f"next: {shlex.join([*RUN, *(report['steps'] or []), *_options(report)])}"]
+    command = shlex.join([*RUN, *(report["steps"] or []), *_options(report)])
+    held = [row["name"] for row in report["moves"] if row["phase"] in _HELD and row["next"]]
+    if not held:
+        return ["", f"next: {command}"]
+    # The same command alone would end as before.
+    of_each = " and of ".join(held)
+    return ["", f"next: do first what the line -> of {of_each} says; then `{command}`"]
 
 
 def _options(document: dict[str, Any]) -> list[str]:

@@ -114,7 +114,7 @@ def test_a_report_has_a_row_for_each_move_and_the_next_command(
         "1 of 3 moves done: 998 vectors moved, 2 quarantined, 40 requests",
         "page: fleet/report.html",
         "",
-        "next: q2v fleet run",
+        "next: do first what the line -> of wiki says; then `q2v fleet run`",
     ]
 
 
@@ -142,7 +142,23 @@ def test_what_is_rolled_back_is_neither_done_nor_moved(capsys: pytest.CaptureFix
 def test_other_steps_are_in_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
     document = report() | {"steps": ["rollback --execute"], "fleet": "all.toml"}
     show_report(document, as_json=False)
-    assert shown(capsys)[-1] == "next: q2v fleet run 'rollback --execute' --file all.toml"
+    assert shown(capsys)[-2:] == [
+        "next: do first what the line -> of wiki says; then",
+        "  `q2v fleet run 'rollback --execute' --file all.toml`",
+    ]
+
+
+def test_the_command_alone_is_next_where_it_leads_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """A move whose tries are used up or whose window is closed needs no more than that."""
+    tried = row("docs", "tries used up", why="migrate ended with 7", next="check it", exit_code=7)
+    closed = row("wiki", "window over", why="it was open until 20:00")
+    document = report() | {
+        "counts": {"moves": 2, "done": 0, "rolled back": 0},
+        "moves": [tried, closed],
+    }
+    show_report(document, as_json=False)
+
+    assert shown(capsys)[-1] == "next: q2v fleet run"
 
 
 def test_the_page_names_each_move_escapes_texts_and_loads_nothing() -> None:

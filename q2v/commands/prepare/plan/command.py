@@ -18,6 +18,7 @@ from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import WorkFolder
+from migrate.words import counted
 from q2v import wiring
 from q2v.commands.prepare.plan import details, saving, screen
 from q2v.commands.prepare.plan.document import document
@@ -230,7 +231,8 @@ def _more(result: PlanResult, settings: Settings, flags: Flags) -> list[str]:
         shown = details.lines(result, settings, show_values=flags["show_values"])
         lines += ["", *map(advise, shown)]
     else:
-        lines.append(f"more: --details ({len(details.notes(result, settings))} notes), --settings")
+        notes = counted(len(details.notes(result, settings)), "note")
+        lines.append(f"more: --details ({notes}), --settings")
     if flags["show_settings"]:
         lines += ["", *details.setting_lines(settings)]
     return lines
