@@ -53,6 +53,7 @@ from migrate.restore.target import CollectionTarget
 from migrate.run.choose import check_collection, check_scope, find_by_id
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.manifest import SourceScope
+from migrate.storage.durable import is_folder
 from migrate.storage.folder import StoredFile, WorkFolder
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES, index_of_run
@@ -211,6 +212,7 @@ def open_restore_target(
     if configured is not None and settings.is_typed("source.collection"):
         name = configured
     if settings.source.path is not None:
+        _refuse_another_name(settings.source.path, name, snapshot)
         # The engine is 14 MB of machine code: loaded only when it is used.
         from migrate.restore.folder import FolderTarget  # noqa: PLC0415
 
@@ -233,6 +235,23 @@ def open_restore_target(
         yield target
     finally:
         target.close()
+
+
+def _refuse_another_name(path: Path, name: str, snapshot: Snapshot) -> None:
+    """Raises UsageError for a new name in the very store that the snapshot was taken from.
+
+    An embedded store holds one collection, and no name of it.
+    """
+    manifest = snapshot.manifest
+    is_source = manifest.source.get("path") == str(path.resolve())
+    if name == manifest.collection or not is_source or not is_folder(path):
+        return
+    raise UsageError(
+        f"{path} is the store that the snapshot was taken from; an embedded store holds one "
+        f"collection without a name, so '{name}' would be that same collection",
+        remedy="name a folder that does not exist yet with --source-path; or leave --collection "
+        "out to compare this store with the snapshot and write what is missing in it",
+    )
 
 
 def source_readers(settings: Settings) -> int:

@@ -107,7 +107,10 @@ def _check_collection(rows: Rows, collection: Collection) -> bool:
     if not rows.look("collection", is_whole):
         return False
     vectors = ", ".join(map(_vector_words, collection.vectors)) or "no vectors"
-    rows.note("collection", f"'{collection.name}' with {vectors}", collection.warnings)
+    what = f"'{collection.name}' with {vectors}"
+    if not collection.is_name_kept:
+        what += f"; an embedded store holds no name, so '{collection.name}' was not compared"
+    rows.note("collection", what, collection.warnings)
     return True
 
 

@@ -183,6 +183,7 @@ class Collection:
     vectors: tuple[VectorSpec, ...]  # sorted by name
     config: dict[str, object]  # the server's own answer, verbatim
     server: str  # product and version, for the record
+    is_name_kept: bool = True  # False: the store holds no name, `name` is what the operator typed
     warnings: tuple[str, ...] = ()  # states that make a read unsafe to trust, in words
     shards: tuple[
         ShardCount, ...

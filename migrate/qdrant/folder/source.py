@@ -129,6 +129,7 @@ class EdgeSource:
             vectors=vectors,
             config={"config": {"params": params} if config is None else dict(config)},
             server=f"qdrant-edge {engine_version()}",
+            is_name_kept=self._stored.name is not None,
             warnings=(*self._stored.warnings, *_warnings(self._name, self._stored, params)),
             shards=shards,
             suspects=("points that lie in several segments of one shard",),

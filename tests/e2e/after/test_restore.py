@@ -104,3 +104,27 @@ def test_an_embedded_store_is_made_from_a_snapshot(
 
     assert report.exit_code == 0, report.stderr
     assert fresh.document["set_digest"] == report.document["set_digest"]
+
+
+@pytest.mark.fault("Y01")
+def test_another_name_is_no_other_collection_of_the_store_that_was_read(
+    lost: tuple[Workbench, str], tmp_path: Path
+) -> None:
+    bench, snapshot_id = lost
+    del bench.environment["QDRANT_URL"]
+    bench.environment["QDRANT_PATH"] = str(tmp_path / "store")
+    assert bench.run("restore", snapshot_id, "--yes").exit_code == 0
+    of_store = bench.run("snapshot").document["snapshot_id"]
+    named = ("restore", of_store, "--collection", "back", "--yes")
+
+    refused = bench.run(*named)
+    dry = bench.run(*named, "--dry-run")
+    same = bench.run("restore", of_store, "--yes")
+    fresh = bench.run(*named, "--source-path", str(tmp_path / "back"))
+
+    for report in (refused, dry):
+        assert report.exit_code == ExitCode.USAGE
+        assert "is the store that the snapshot was taken from" in report.stderr
+        assert "--source-path" in report.stderr
+    assert (same.exit_code, same.document["already_there"]) == (0, POINTS)
+    assert (fresh.exit_code, fresh.document["written"]) == (0, POINTS)

@@ -82,6 +82,31 @@ def test_the_same_points_give_the_same_root(
     assert roots[0] == roots[1]
 
 
+@pytest.mark.fault("M20")
+def test_check_says_that_nothing_was_compared_with_the_name_of_an_embedded_store(
+    tmp_path: Path,
+) -> None:
+    with workbench(tmp_path, points(POINTS), provision=False) as bench:
+        taken = bench.run("snapshot")
+        of_server = folder(bench.collection, tmp_path / "home")
+        del bench.environment["QDRANT_URL"]
+        bench.environment["QDRANT_PATH"] = str(tmp_path / "embedded")
+        restored = bench.run("restore", taken.document["snapshot_id"], "--yes")
+        assert restored.exit_code == 0, restored.stderr
+        found = []
+        for path in (tmp_path / "embedded", of_server):
+            bench.environment["QDRANT_PATH"] = str(path)
+            checked = bench.run("check", "--collection", "other")
+            rows = {row["name"]: row for row in checked.document["checks"]}
+            found.append((rows["collection"]["state"], rows["collection"]["found"]))
+
+    said = "an embedded store holds no name, so 'other' was not compared"
+    assert found[0][0] == "ok"
+    assert said in found[0][1]
+    assert found[1][0] == "warn", "a server's folder is named after its collection"
+    assert said not in found[1][1]
+
+
 @pytest.mark.slow
 @pytest.mark.fault("M20")
 def test_a_whole_move_from_a_snapshot_file(tmp_path: Path) -> None:
