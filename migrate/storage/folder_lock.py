@@ -97,6 +97,27 @@ class FolderLock:
         self._held = []
 
 
+def process_at_work(folder: WorkFolder, own: str | None = None) -> str | None:
+    """The process that has the lock of a folder, in its own words; None where none is found.
+
+    Of the locks of several vector indexes only that of `own` counts, if it is given. Takes each
+    lock for a moment, as a reader: a command that starts in that moment is refused. Creates
+    nothing, and a lock that this user cannot open counts as free.
+    """
+    directory = folder.local.path
+    of_index = lock_name("" if own is None else own)
+    for name in sorted(folder_names(directory)):
+        if name not in {LOCK, of_index} and not (own is None and name.startswith(of_index)):
+            continue
+        try:
+            disk().lock(directory / name, wait=False, shared=True).close()
+        except LockedFileError as error:
+            return error.holder or "its process is not known yet"
+        except OSError:
+            continue
+    return None
+
+
 # A folder with one of these is a snapshot of q2v, begun or sealed. The last one is what a kill
 # leaves of the first file of a difference.
 _OF_A_SNAPSHOT = (JOURNAL, DIFFERENCE_BEGUN, f".{DIFFERENCE_BEGUN}{TEMPORARY_SUFFIX}")

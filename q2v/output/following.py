@@ -25,6 +25,7 @@ from migrate.run.next_step import (
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.snapshot.manifest import SourceScope
 from migrate.storage.folder import Folder, WorkFolder
+from migrate.storage.folder_lock import process_at_work
 from migrate.storage.layout import RUNS, index_of_run
 from migrate.storage.local_folder import local_file
 from q2v import wiring
@@ -55,10 +56,13 @@ class Following:
     argv: tuple[str, ...]  # empty when a decision comes first
     text: str  # the command or the decision, complete with its folder
     index: str | None = None  # which of several vector indexes it is about
+    at_work: str | None = None  # the q2v that works in the folder now
 
     @property
     def means(self) -> str:
         """Where it stands, in words."""
+        if self.at_work is not None:
+            return f"another q2v works here: {self.at_work}"
         if self.index is None:
             return self.situation.means
         if self.situation is Situation.GO:  # said of one when all are as far
@@ -72,11 +76,27 @@ class Following:
             **({} if self.index is None else {"next_vector_index": self.index}),
             "next": self.text,
             "next_argv": list(self.argv) or None,
+            **({} if self.at_work is None else {"at_work": self.at_work}),
         }
 
     def notes(self) -> list[str]:
         """The last lines for people."""
         return ["", f"now: {self.means}", f"next: {self.text}"]
+
+
+def while_at_work(
+    following: Following, folder: WorkFolder, settings: Settings, named: Folder | None = None
+) -> Following:
+    """The same; while another q2v works in the folder, to wait for that one.
+
+    `named`: the run that the operator has named.
+    """
+    holder = process_at_work(folder, following.index)
+    if holder is None:
+        return following
+    wait = "wait until it has ended; then `q2v status` says what comes next"
+    text = completed(wait, folder, settings, run=named)
+    return replace(following, at_work=holder, argv=(), text=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

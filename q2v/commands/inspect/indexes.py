@@ -12,7 +12,7 @@ from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import REPORT
 from migrate.words import counted
 from q2v import wiring
-from q2v.output.following import Following, following_here, following_indexes
+from q2v.output.following import Following, following_here, following_indexes, while_at_work
 from q2v.output.render import Cell, render
 from q2v.output.standing import newest_run
 from q2v.settings import Settings
@@ -58,7 +58,7 @@ def show_indexes(
         for index in settings.target.shards
     ]
     followings = following_indexes(directory, settings, key)
-    following = following_here(directory, settings, key)
+    following = while_at_work(following_here(directory, settings, key), directory, settings)
     points = _points(rows)
     found = sum(row.vectors + row.quarantined for row in rows)
     document: dict[str, object] = {

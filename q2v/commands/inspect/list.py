@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from migrate.storage.durable import is_folder
+from migrate.storage.folder_lock import process_at_work
 from q2v import wiring
 from q2v.commands.inspect.inventory import Judged, Kept, Moved, take_inventory
 from q2v.invocation import Place, absolute
@@ -36,17 +37,31 @@ def command(*, folder: Place, as_json: bool, settings: Settings) -> None:
     Reads files only. What cannot be read is listed with the reason.
     """
     directory = wiring.open_folder(folder)
+    at_work = process_at_work(directory)
     kept = take_inventory(directory, wiring.seal_key(settings))
     if as_json:
-        write_document({"folder": absolute(folder), "snapshots": [asdict(one) for one in kept]})
+        write_document(
+            {
+                "folder": absolute(folder),
+                "at_work": at_work,
+                "snapshots": [asdict(one) for one in kept],
+            }
+        )
         return
     if not kept:
         missing = [] if directory.is_shared or is_folder(directory.local.path) else [_MISSING]
         write_line(": ".join([f"no snapshot in {folder}", *missing]))
+        if at_work is not None:
+            write_line(f"another q2v works here: {at_work}")
+            write_line(advise("next: wait until it has ended; then `q2v status`"))
+            return
         write_line(advise("next: `q2v snapshot`"))
         return
     for line in _lines(kept, str(folder), now_s=wiring.system_clock().wall_s()):
         write_line(line)
+    if at_work is not None:
+        write_line(f"another q2v works here: {at_work}; what it writes is not all shown yet")
+    write_line(advise("next: `q2v status` says where the newest run stands"))
 
 
 def _lines(kept: Sequence[Kept], folder: str, *, now_s: float) -> Iterator[str]:
@@ -60,7 +75,6 @@ def _lines(kept: Sequence[Kept], folder: str, *, now_s: float) -> Iterator[str]:
     total = sum(one.bytes or 0 for one in kept)
     yield ""
     yield f"{_plural(len(kept), 'snapshot')} in {folder}, {format_bytes(total)} of points"
-    yield advise("next: `q2v status` says where the newest run stands")
 
 
 def _snapshot(kept: Kept, now_s: float) -> str:

@@ -19,7 +19,13 @@ from q2v.commands.inspect.indexes import show_indexes
 from q2v.invocation import Place, absolute
 from q2v.options import RUN, folder_option, json_option, takes
 from q2v.output.configured import unknown_environment
-from q2v.output.following import Following, completed, following_folder, following_run
+from q2v.output.following import (
+    Following,
+    completed,
+    following_folder,
+    following_run,
+    while_at_work,
+)
 from q2v.output.refusal_notes import refusal_notes
 from q2v.output.render import Cell, elsewhere_cells, format_reasons, render
 from q2v.output.route import UNREAD_VECTORS, route_from_snapshot
@@ -52,12 +58,14 @@ def command(*, run: Path | None, folder: Place, as_json: bool, settings: Setting
     except UsageError:
         if run is not None:
             raise
-        following = following_folder(directory, settings, key)
+        following = while_at_work(following_folder(directory, settings, key), directory, settings)
         _show_without_run(directory, absolute(folder), following, as_json=as_json)
         return
     state = opened.state()
     verdict = newest_verdict(opened)
-    following = following_run(opened, settings)
+    following = while_at_work(
+        following_run(opened, settings), directory, settings, named and opened.folder
+    )
     acknowledged = state.vectors_acknowledged()
     unchanged = opened.plan.vectors - opened.plan.vectors_to_write  # moved by the run before
     pending = max(0, opened.vectors - unchanged - acknowledged)

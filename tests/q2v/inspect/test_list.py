@@ -1,5 +1,7 @@
 """`q2v list`: everything below --dir, whole or not, with what is known of it."""
 
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,8 @@ from typing import Any
 import pytest
 
 from migrate.errors import ExitCode
+from migrate.storage.folder_lock import FolderLock, process_at_work
+from migrate.storage.local_folder import LocalFolder
 from tests.harness.running.workbench import Workbench, points, workbench
 
 pytestmark = pytest.mark.fault("E03")
@@ -26,6 +30,44 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
         bench.collection.points.pop()
         assert bench.run("catch-up", "--frozen").exit_code == ExitCode.DONE
         yield bench
+
+
+@pytest.mark.fault("G08")
+def test_a_q2v_that_works_in_the_folder_is_named_and_waited_for(tmp_path: Path) -> None:
+    me = f"pid {os.getpid()} on {socket.gethostname()}"
+    with workbench(tmp_path, points(5)) as bench:
+        with FolderLock(LocalFolder(bench.directory)):
+            begun = [bench.run(name, as_json=False) for name in ("status", "list")]
+        assert bench.move().exit_code == ExitCode.DONE
+        with FolderLock(LocalFolder(bench.directory)):
+            moved = [bench.run(name, as_json=False) for name in ("status", "list")]
+            document = bench.run("status").document
+            assert bench.run("list").document["at_work"] == me
+        free = [bench.run(name, as_json=False) for name in ("status", "list")]
+        after = bench.run("status").document
+
+    for result in (*begun, *moved):
+        assert result.exit_code == ExitCode.DONE
+        assert f"another q2v works here: {me}" in result.stdout
+    for result in (*begun, moved[0]):
+        assert "next: wait until it has ended; then `q2v status" in result.stdout
+    for result in free:
+        assert "works here" not in result.stdout
+    assert (document["at_work"], document["next_argv"]) == (me, None)
+    assert "at_work" not in after
+    assert after["next_argv"]
+
+
+def test_a_lock_of_one_of_several_indexes_counts_for_that_index(tmp_path: Path) -> None:
+    folder = LocalFolder(tmp_path / "snapshots")
+    assert process_at_work(folder) is None
+    assert not folder.path.exists(), "it makes nothing"
+    with FolderLock(folder, "one"):
+        assert process_at_work(folder) == process_at_work(folder, "one") is not None
+        assert process_at_work(folder, "two") is None
+    assert process_at_work(folder) is None
+    with FolderLock(folder):
+        assert process_at_work(folder, "two") is not None
 
 
 def listed(bench: Workbench) -> list[dict[str, Any]]:
