@@ -33,7 +33,9 @@ from q2v.output.standing import newest_verdict
 from q2v.settings import Settings
 
 _ELSEWHERE = "no snapshot here: if there is one in another folder, name that folder with --dir"
-_MISSING = "this folder does not exist: if there is a snapshot in another one, name that with --dir"
+_MISSING = (
+    "this folder does not exist: if there is a snapshot in another one, name that folder with --dir"
+)
 
 
 @takes("target.metadata_indexes", *RUN)
