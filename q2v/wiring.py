@@ -53,6 +53,7 @@ from migrate.restore.target import CollectionTarget
 from migrate.run.choose import check_collection, check_scope, find_by_id
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.manifest import SourceScope
+from migrate.storage.disk import disk
 from migrate.storage.durable import is_folder
 from migrate.storage.folder import StoredFile, WorkFolder
 from migrate.storage.folder_lock import FolderLock
@@ -243,7 +244,7 @@ def _refuse_another_name(path: Path, name: str, snapshot: Snapshot) -> None:
     An embedded store holds one collection, and no name of it.
     """
     manifest = snapshot.manifest
-    is_source = manifest.source.get("path") == str(path.resolve())
+    is_source = manifest.source.get("path") == str(disk().absolute(path))
     if name == manifest.collection or not is_source or not is_folder(path):
         return
     raise UsageError(
