@@ -18,8 +18,8 @@ def check_folder(rows: Rows, folder: WorkFolder) -> bool:
     """Whether the folder can be written, and no other q2v works in it."""
 
     def lock() -> bool:
-        with FolderLock(folder):
-            return True
+        FolderLock(folder).look()
+        return True
 
     if not rows.look("folder", lock):
         return False

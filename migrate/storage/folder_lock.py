@@ -3,11 +3,13 @@
 import io
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from migrate.errors import RunLockedError
+from migrate.errors import LocalStorageError, RunLockedError
 from migrate.storage.disk import LockedFileError, disk
 from migrate.storage.durable import (
     TEMPORARY_SUFFIX,
@@ -52,19 +54,42 @@ class FolderLock:
         directory = self._folder.local.path
         make_folder(directory)
         try:
-            if self._own is None:
-                self._take(directory, LOCK)
-                clear_left_overs(directory, only_ours=self._folder.is_shared)
-            else:
-                self._take(directory, LOCK, shared=True)
-                self._take(directory, lock_name(self._own))
-                _clear_of_index(directory, self._own)
+            with _first_in(directory):
+                self._take_all(directory)
+            self._clear(directory)
             if self._folder.is_shared:
                 self._folder.make()
         except BaseException:
             self._free()
             raise
         return self
+
+    def look(self) -> None:
+        """Take the lock and free it; raises as taking it does.
+
+        A command that starts meanwhile waits, and is not refused.
+        """
+        directory = self._folder.local.path
+        make_folder(directory)
+        with _first_in(directory):
+            try:
+                self._take_all(directory)
+                self._clear(directory)
+            finally:
+                self._free()
+        if self._folder.is_shared:
+            self._folder.make()
+
+    def _take_all(self, directory: Path) -> None:
+        self._take(directory, LOCK, shared=self._own is not None)
+        if self._own is not None:
+            self._take(directory, lock_name(self._own))
+
+    def _clear(self, directory: Path) -> None:
+        if self._own is None:
+            clear_left_overs(directory, only_ours=self._folder.is_shared)
+        else:
+            _clear_of_index(directory, self._own)
 
     def _take(self, directory: Path, name: str, *, shared: bool = False) -> None:
         path = directory / name
@@ -97,24 +122,39 @@ class FolderLock:
         self._held = []
 
 
+@contextmanager
+def _first_in(directory: Path) -> Iterator[None]:
+    """Wait until no other process takes a lock of this folder, or looks whether it is free.
+
+    To look at a lock is to take it for a moment: a command that starts in that moment waits here.
+    """
+    with local_io("locking", directory), disk().alone_in(directory):
+        yield
+
+
 def process_at_work(folder: WorkFolder, own: str | None = None) -> str | None:
     """The process that has the lock of a folder, in its own words; None where none is found.
 
-    Of the locks of several vector indexes only that of `own` counts, if it is given. Takes each
-    lock for a moment, as a reader: a command that starts in that moment is refused. Creates
-    nothing, and a lock that this user cannot open counts as free.
+    Of the locks of several vector indexes only that of `own` counts, if it is given. A command that
+    starts meanwhile is not refused. Creates nothing, and a lock that this user cannot open counts
+    as free.
     """
     directory = folder.local.path
     of_index = lock_name("" if own is None else own)
-    for name in sorted(folder_names(directory)):
-        if name not in {LOCK, of_index} and not (own is None and name.startswith(of_index)):
-            continue
-        try:
-            disk().lock(directory / name, wait=False, shared=True).close()
-        except LockedFileError as error:
-            return error.holder or "its process is not known yet"
-        except OSError:
-            continue
+    names = [
+        name
+        for name in sorted(folder_names(directory))
+        if name in {LOCK, of_index} or (own is None and name.startswith(of_index))
+    ]
+    if not names:
+        return None
+    try:
+        with suppress(LocalStorageError), _first_in(directory):
+            for name in names:
+                with suppress(OSError):
+                    disk().lock(directory / name, wait=False, shared=True).close()
+    except LockedFileError as error:
+        return error.holder or "its process is not known yet"
     return None
 
 

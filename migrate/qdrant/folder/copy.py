@@ -109,15 +109,35 @@ def own_folder(copies: Path | None) -> Iterator[Path]:
     """A new folder, removed at the end. Folders of killed processes are removed first."""
     if copies is not None:
         make_folder(copies)
-        _remove_abandoned(copies)
-    with local_io("creating a folder in", copies or Path(tempfile.gettempdir())):
-        folder = Path(tempfile.mkdtemp(prefix=COPY_PREFIX, dir=copies))
-    try:
-        with local_io("locking", folder), disk().lock(folder / COPY_LOCK, wait=False):
-            yield folder
-    finally:
-        with local_io("removing", folder):
-            disk().remove_folder(folder)
+    with ExitStack() as stack:
+        with _alone_in(copies):
+            if copies is not None:
+                _remove_abandoned(copies)
+            with local_io("creating a folder in", copies or Path(tempfile.gettempdir())):
+                folder = Path(tempfile.mkdtemp(prefix=COPY_PREFIX, dir=copies))
+            stack.callback(_remove, folder, copies)
+            with local_io("locking", folder):
+                stack.enter_context(disk().lock(folder / COPY_LOCK, wait=False))
+        yield folder
+
+
+@contextmanager
+def _alone_in(copies: Path | None) -> Iterator[None]:
+    """While it lasts no other process makes or removes a copy in this folder.
+
+    A copy that is made and not locked yet looks like that of a killed process. None: the system's
+    folder for temporary files, in which each process removes its own alone.
+    """
+    if copies is None:
+        yield
+        return
+    with local_io("locking", copies), disk().alone_in(copies):
+        yield
+
+
+def _remove(folder: Path, copies: Path | None) -> None:
+    with _alone_in(copies), local_io("removing", folder):
+        disk().remove_folder(folder)
 
 
 def _remove_abandoned(copies: Path) -> None:

@@ -25,7 +25,7 @@ from migrate.storage.local_folder import LocalFolder
 from tests.harness.running.programs import start_python
 from tests.migrate.storage.full_disk import file_size_max
 
-HOLDER = Path(__file__).with_name("lock_holder.py")
+HOLDER, LOOKER = (Path(__file__).with_name(f"lock_{name}.py") for name in ("holder", "looker"))
 ROOT = Path(__file__).parents[3]
 
 
@@ -156,9 +156,9 @@ def test_the_remedy_follows_from_the_failure(code: int, remedy: str) -> None:
 
 
 @contextmanager
-def holder(folder: Path) -> Iterator["subprocess.Popen[str]"]:
+def holder(folder: Path, program: Path = HOLDER) -> Iterator["subprocess.Popen[str]"]:
     process = start_python(
-        *(HOLDER, folder),
+        *(program, folder),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -190,6 +190,19 @@ def test_a_second_worker_is_refused_at_once_and_told_who_holds_the_lock(tmp_path
 
     assert caught.value.exit_code == ExitCode.LOCKED
     assert [tmp_path / ".lock"] == list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.fault("G08")
+def test_a_process_that_looks_whether_the_lock_is_free_refuses_no_other(tmp_path: Path) -> None:
+    with FolderLock(LocalFolder(tmp_path)):
+        pass
+    with holder(tmp_path, LOOKER) as looker:
+        assert first_line(looker) == "looking"
+        for _ in range(100):
+            with FolderLock(LocalFolder(tmp_path)):
+                pass
+        assert looker.poll() is None
 
 
 @pytest.mark.fault("G09")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from migrate.errors import ExitCode, LocalStorageError, PreconditionError, RunLockedError
 from migrate.model.digest import digest_points
 from migrate.model.records import PointId, ShardCount
+from migrate.qdrant.folder.copy import own_folder
 from migrate.qdrant.folder.source import EdgeSource
 from migrate.snapshot.walk import walk_ids, walk_points
 from tests.harness.running.programs import run_python, start_python
@@ -351,6 +353,21 @@ def test_the_copy_of_a_killed_process_is_removed_by_the_next(folder: Path, tmp_p
 
     assert abandoned != current
     assert list(copies.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.fault("F01", "G08")
+def test_copies_that_are_made_at_the_same_time_are_left_to_their_processes(tmp_path: Path) -> None:
+    def make_copies() -> None:
+        for _ in range(200):
+            with own_folder(tmp_path) as copy:
+                (copy / "file").touch(exist_ok=False)
+
+    with ThreadPoolExecutor(3) as threads:
+        for made in [threads.submit(make_copies) for _ in range(3)]:
+            made.result()
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.fault("F01")
