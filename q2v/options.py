@@ -29,8 +29,9 @@ from q2v.invocation import (
     current_invocation,
     local_of,
 )
+from q2v.output.configured import environment_warnings
 from q2v.output.logs import PROCESS_MASKER
-from q2v.output.progress import set_progress_aside
+from q2v.output.progress import open_progress, set_progress_aside
 from q2v.output.screen.wrapping import wrapped
 from q2v.output.terminal import can_ask, escape_lines, write_text
 from q2v.settings import BY_KEY, SETTINGS, Setting, Settings
@@ -105,6 +106,7 @@ def takes(*keys: str) -> Callable[[click.Command], click.Command]:
 
         @functools.wraps(inner)
         def with_settings(*args: Any, **values: Any) -> Any:
+            _warn_of_names()
             settings = make_settings(click.get_current_context())
             current_invocation().settings = settings
             for setting in with_flag:
@@ -128,6 +130,18 @@ def takes(*keys: str) -> Callable[[click.Command], click.Command]:
         return command
 
     return decorate
+
+
+def _warn_of_names() -> None:
+    """Say once, before a setting is missing or a service refuses, which variables set nothing."""
+    warnings = environment_warnings()
+    if not warnings:
+        return
+    from migrate.clock import SystemClock  # noqa: PLC0415 - few calls need it
+
+    with open_progress(sys.stderr, SystemClock()) as progress:
+        for text in warnings:
+            progress.say(f"warning: {text}")
 
 
 def _budget_option() -> click.Option:

@@ -20,13 +20,52 @@ def shown_settings(settings: Settings) -> list[dict[str, object]]:
     return rows
 
 
+# As near to a setting as a misspelt one, and read by other programs: wrangler, lego, clients of
+# databases.
+_OF_OTHERS = frozenset(
+    {
+        "CLOUDFLARE_API_KEY",
+        "CLOUDFLARE_D1_TOKEN",
+        "CLOUDFLARE_DNS_API_TOKEN",
+        "CLOUDFLARE_R2_ACCOUNT_ID",
+        "CLOUDFLARE_ZONE_API_TOKEN",
+        "QDRANT_DB_PATH",
+    }
+)
+_NEAR = 0.83  # of difflib: CLOUDFLARE_TOKEN and QDRANT_KEY are near, QDRANT_PORT is not
+
+
 def unknown_environment() -> list[tuple[str, str]]:
-    """Variables that begin with Q2V_ and set nothing, each with the nearest name that does."""
+    """Variables that set nothing and look as if they should, each with the nearest name that does.
+
+    They begin with Q2V_, or are nearly the name of a setting that is not set. Never the value: it
+    may be a secret.
+    """
     known = [setting.environment for setting in SETTINGS if setting.environment is not None]
     known += [f"{setting.environment}_FILE" for setting in SETTINGS if setting.is_secret]
     known.append(BUDGET_ENVIRONMENT)
-    return [
-        (name, get_close_matches(name, known, n=1, cutoff=0.0)[0])
+    found = {
+        name: _nearest(name, known)
         for name in sorted(os.environ)
-        if name.startswith("Q2V_") and name not in known
+        if name[:1] in "CQcq" and name not in known
+    }
+    return [(name, nearest) for name, nearest in found.items() if nearest is not None]
+
+
+def _nearest(name: str, known: list[str]) -> str | None:
+    if name.startswith("Q2V_"):
+        return get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    near = get_close_matches(name.upper(), known, n=1, cutoff=_NEAR)
+    if not near or name in _OF_OTHERS:
+        return None
+    nearest = near[0]
+    is_set = {nearest, f"{nearest}_FILE", nearest.removesuffix("_FILE")} & os.environ.keys()
+    return None if is_set else nearest
+
+
+def environment_warnings() -> list[str]:
+    """The same in words."""
+    return [
+        f"unknown environment variable {name} ignored; did you mean {nearest}?"
+        for name, nearest in unknown_environment()
     ]

@@ -18,7 +18,7 @@ from q2v import wiring
 from q2v.commands.inspect.indexes import show_indexes
 from q2v.invocation import Place, absolute
 from q2v.options import RUN, folder_option, json_option, takes
-from q2v.output.configured import unknown_environment
+from q2v.output.configured import environment_warnings
 from q2v.output.following import (
     Following,
     completed,
@@ -91,7 +91,7 @@ def command(*, run: Path | None, folder: Place, as_json: bool, settings: Setting
         "counter": counter,
         "payload_only": opened.snapshot.manifest.payload_only,
         "verdict": verdict,
-        "warnings": _warnings(),
+        "warnings": environment_warnings(),
         **following.document(),
     }
     cells: list[tuple[str, Cell]] = [
@@ -114,20 +114,11 @@ def command(*, run: Path | None, folder: Place, as_json: bool, settings: Setting
         completed, folder=directory, settings=settings, snapshot=opened.snapshot.folder
     )
     notes = [
-        *(f"warning: {text}" for text in _warnings()),
         *refusal_notes(refused, advise),
         *following.notes(),
     ]
     render(document, cells, as_json=as_json, notes=notes)
     opened.close()
-
-
-def _warnings() -> list[str]:
-    """Variables that look like settings and set nothing."""
-    return [
-        f"unknown environment variable {name} ignored; did you mean {nearest}?"
-        for name, nearest in unknown_environment()
-    ]
 
 
 def _show_without_run(
@@ -144,13 +135,12 @@ def _show_without_run(
             "folder": place,
             "snapshot": newest,
             "phase": phase,
-            "warnings": _warnings(),
+            "warnings": environment_warnings(),
             **following.document(),
         },
         [("folder", place), ("snapshot", newest), ("phase", phase)],
         as_json=as_json,
         notes=[
-            *(f"warning: {text}" for text in _warnings()),
             *([] if newest else ["", _MISSING if is_missing else _ELSEWHERE]),
             *following.notes(),
         ],

@@ -51,7 +51,7 @@ def test_a_variable_that_sets_nothing_is_named(monkeypatch: pytest.MonkeyPatch) 
     result = CliRunner().invoke(cli, ["status"])
 
     warning = "unknown environment variable Q2V_DIMENSION ignored; did you mean Q2V_DIMENSIONS?"
-    assert f"warning: {warning}" in result.stdout.splitlines()
+    assert result.stderr.splitlines() == [f"warning: {warning}"]
     document = json.loads(CliRunner().invoke(cli, ["status", "--json"]).stdout)
     assert document["warnings"] == [warning]
 

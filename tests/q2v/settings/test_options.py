@@ -114,3 +114,14 @@ def test_the_help_names_every_flag_and_none_for_a_secret() -> None:
     assert "token " not in text.replace("token to a host", "").lower()
     assert "--api-key" not in text
     assert "--page-points" not in text
+
+
+def test_a_misspelt_variable_is_named_once_and_never_its_value() -> None:
+    with TemporaryDirectory() as empty, chdir(empty):
+        result = CliRunner(env={"CLOUDFLARE_TOKEN": "hunter2hunter2"}).invoke(show, ["--yes"])
+
+    assert result.stderr.splitlines() == [
+        "warning: unknown environment variable CLOUDFLARE_TOKEN ignored; did you mean "
+        "CLOUDFLARE_API_TOKEN?"
+    ]
+    assert "hunter2" not in result.output

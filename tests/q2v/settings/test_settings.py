@@ -198,6 +198,39 @@ def test_a_misspelt_environment_variable_is_noticed() -> None:
         assert unknown_environment() == [("Q2V_DIMENSION", "Q2V_DIMENSIONS")]
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("QDRANT_APIKEY", "QDRANT_API_KEY"),
+        ("QDRANT_KEY", "QDRANT_API_KEY"),
+        ("QDRANT_URI", "QDRANT_URL"),
+        ("QDRANT_COLLECTION_NAME", "QDRANT_COLLECTION"),
+        ("qdrant_url", "QDRANT_URL"),
+        ("CLOUDFLARE_TOKEN", "CLOUDFLARE_API_TOKEN"),
+        ("CLOUDFARE_API_TOKEN", "CLOUDFLARE_API_TOKEN"),
+        ("CLOUDFLARE_TOKEN_FILE", "CLOUDFLARE_API_TOKEN_FILE"),
+        ("CLOUDFLARE_ACCOUNT", "CLOUDFLARE_ACCOUNT_ID"),
+    ],
+)
+def test_a_name_that_is_nearly_one_of_a_service_is_noticed_until_that_is_set(
+    name: str, meant: str
+) -> None:
+    with patch.dict(os.environ, {name: "x"}, clear=True):
+        assert unknown_environment() == [(name, meant)]
+    with patch.dict(os.environ, {name: "x", meant: "y"}, clear=True):
+        assert unknown_environment() == []
+
+
+def test_variables_of_other_programs_are_not_spoken_of() -> None:
+    names = (
+        "CLOUDFLARE_API_KEY CLOUDFLARE_EMAIL CLOUDFLARE_API_BASE_URL CLOUDFLARE_ZONE_ID "
+        "CLOUDFLARE_DNS_API_TOKEN CLOUDFLARE_ENV CLOUDFLARE_ACCESS_CLIENT_ID CF_API_TOKEN "
+        "QDRANT__SERVICE__API_KEY QDRANT_HOST QDRANT_PORT QDRANT_LOCAL_PATH COLUMNS COLORTERM"
+    )
+    with patch.dict(os.environ, dict.fromkeys(names.split(), "x"), clear=True):
+        assert unknown_environment() == []
+
+
 def test_variables_that_name_a_file_or_a_budget_are_known() -> None:
     given = {"Q2V_VERIFIER_KEY_FILE": "key", "Q2V_BUDGET_DIR": "budget", "Q2V_REDUCE_FILE": "x"}
     with patch.dict(os.environ, given, clear=True):

@@ -9,7 +9,7 @@ from migrate.plan.estimate import LONG_ROLLBACK, is_long_rollback
 from migrate.plan.target_shape import BEYOND_AN_INDEX_REMEDY, beyond_an_index
 from migrate.words import counted
 from q2v.commands.prepare.plan.gathering import PlanResult, unset_target
-from q2v.output.configured import unknown_environment
+from q2v.output.configured import environment_warnings
 from q2v.output.render import format_reasons
 from q2v.settings import BY_KEY, Settings
 
@@ -105,8 +105,7 @@ def _decisions(result: PlanResult, settings: Settings, *, is_moved: bool) -> Ite
     )
     if is_long_rollback(figures.rollback_minutes):
         yield LONG_ROLLBACK
-    for name, nearest in unknown_environment():
-        yield f"unknown environment variable {name} ignored; did you mean {nearest}?"
+    yield from environment_warnings()
 
 
 def _way_to_empty(settings: Settings) -> str:
