@@ -140,7 +140,8 @@ def choose_run(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolde
 
     A run that was rolled back, or one that has written nothing yet and has another plan, is not
     continued; nor is a catch-up that has written nothing yet when the run before it has been
-    rolled back since. Raises ForeignStateError for a half-written run with other decisions,
+    rolled back since. Raises ForeignStateError for a run with other decisions that is half written,
+    or complete while the index holds vectors that must not be written over. Raises
     PreconditionError when a later catch-up has written over what the run wrote.
     """
     _check_shards(snapshot, target, rules)
@@ -167,7 +168,20 @@ def choose_run(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolde
             f"{'; '.join(different)}",
             remedy="restore the former settings and finish it, or roll it back first",
         )
+    if different and not rules.into_non_empty and _holds_its_vectors(run, target):
+        run.close()
+        raise _other_decisions(run, different, rules)
     return None
+
+
+def _holds_its_vectors(run: RunFolder, target: Target) -> bool:
+    """Whether the target is the index that a complete run has written into, and not empty."""
+    return (
+        run.state().completed
+        and run.plan.vector_target == target.vectors.identity()
+        and run.plan.index == target.vectors.read_index()
+        and target.vectors.count_vectors() > 0
+    )
 
 
 def _check_shards(snapshot: Snapshot, target: Target, rules: PlanRules) -> None:
@@ -266,12 +280,18 @@ def check_decisions(run: RunFolder, target: Target, rules: PlanRules) -> None:
     """Raises ForeignStateError for a run that was planned with other decisions."""
     different = _differences(run.plan, target, rules)
     if different:
-        raise ForeignStateError(
-            f"run {run.plan.run_id} has other decisions: {'; '.join(different)}",
-            remedy="restore the former settings, or migrate into a fresh index and namespace"
-            if rules.mapping.shards is None
-            else f"restore the former settings, or begin a new move: {FRESH_INDEXES}",
-        )
+        raise _other_decisions(run, different, rules)
+
+
+def _other_decisions(
+    run: RunFolder, different: Sequence[str], rules: PlanRules
+) -> ForeignStateError:
+    return ForeignStateError(
+        f"run {run.plan.run_id} has other decisions: {'; '.join(different)}",
+        remedy="restore the former settings, or migrate into a fresh index and namespace"
+        if rules.mapping.shards is None
+        else f"restore the former settings, or begin a new move: {FRESH_INDEXES}",
+    )
 
 
 def check_is_last(run: RunFolder) -> None:

@@ -205,11 +205,38 @@ def test_consent_to_a_target_with_content_makes_a_new_run_until_something_is_wri
     assert chosen(move, consent) == id_of(move)
 
 
-def test_after_a_complete_run_other_decisions_make_a_new_one(tmp_path: Path) -> None:
+@pytest.mark.fault("C13")
+@pytest.mark.parametrize("name", CHANGES)
+def test_after_a_complete_run_other_decisions_are_refused_by_name(
+    tmp_path: Path, name: str
+) -> None:
     move = finished_move(tmp_path, 20)
+    other = CHANGES[name](rules_of(move))
+
+    with pytest.raises(ForeignStateError, match=f"has other decisions: {name} "):
+        chosen(move, other)
 
     assert chosen(move) == id_of(move)
-    assert chosen(move, CHANGES["nulls"](rules_of(move))) is None
+    assert chosen(move, replace(other, into_non_empty=True)) is None
+
+
+@pytest.mark.parametrize("changed", ["emptied", "made again", "another index"])
+def test_other_decisions_make_a_new_run_into_an_index_without_the_vectors_of_the_complete_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    move = finished_move(tmp_path, 20)
+    other = CHANGES["nulls"](rules_of(move))
+    index = move.vectors.read_index()
+    assert index is not None
+    if changed == "emptied":
+        move.vectors.stored.clear()
+    elif changed == "made again":
+        move.vectors.index = replace(index, created_on="2031-01-01T00:00:00Z")
+    else:
+        names = {**move.vectors.identity(), "vector_index": "another"}
+        monkeypatch.setattr(move.vectors, "identity", lambda: names)
+
+    assert chosen(move, other) is None
 
 
 def test_a_run_that_is_being_rolled_back_is_refused_and_one_that_was_is_not_continued(
