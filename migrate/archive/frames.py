@@ -43,6 +43,16 @@ def encode_trailer(sha256: str) -> bytes:
     return _SKIPPABLE_MAGIC + len(text).to_bytes(4, "little") + text
 
 
+def is_like_archive(file: BinaryIO) -> bool:
+    """Whether an open file begins or ends as an archive does, so that it may be a damaged one."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - TRAILER_BYTES))
+    end = file.read()
+    file.seek(0)
+    begin = file.read(len(_MAGIC))
+    return _MAGIC.startswith(begin) or _TEXT in end
+
+
 def frames_bytes_max(size: int) -> int:
     """More bytes than the frames and the trailer take for a stream of this size."""
     return size + size // 128 + (size // FRAME_BYTES + 1) * 64 + TRAILER_BYTES

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from migrate.archive.check import check_runs, check_snapshots
 from migrate.archive.folder import ArchiveFolder
+from migrate.archive.frames import is_like_archive
 from migrate.archive.open import ARCHIVE_REMEDY, OpenArchive, open_archive
 from migrate.archive.record import ArchiveRecord
 from migrate.archive.standing import describe_chain, describe_runs, find_obstacle, run_place
@@ -33,8 +34,16 @@ def verify_archive(stored: StoredFile, key: SealKey | None, progress: Progress) 
     First every byte is compared with archive.json and with the SHA-256 at the end. Then the chain
     is read from the archive as from a folder: manifests, parts, every point, plans, journals,
     pre-images, reports. Last, what archive.json says of the chain has to follow from it. Raises
-    ArtefactDamagedError, which names the damaged member.
+    ArtefactDamagedError, which names the damaged member; UsageError for a file that has nothing of
+    an archive.
     """
+    with stored.open_to_read() as file:
+        if not is_like_archive(file):
+            raise UsageError(
+                f"{stored}: found a file that neither begins nor ends as an archive of q2v, "
+                "expected an archive or the folder of a snapshot",
+                remedy="name the folder of a snapshot, or a file that `q2v archive` has written",
+            )
     with open_archive(stored, key, progress) as opened:
         try:
             runs = _check(opened, key, progress)

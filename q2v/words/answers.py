@@ -7,11 +7,11 @@ from migrate.cloudflare.client.verdict import access_remedy, quota_remedy
 from q2v.words.entry import Word
 
 _RETRIED = (
-    "nothing: q2v asks again by itself; exit 7 or 8 when that does not help, and then the same "
-    "command resumes"
+    "nothing: q2v asks again by itself; exit 7 or 8 when that does not help, and then run the same "
+    "command again"
 )
 _ADVICE = {
-    Subject.ACCESS: access_remedy(None, ""),
+    Subject.ACCESS: access_remedy(401, None, ""),
     Subject.BUDGET: _RETRIED,
     Subject.WRITE_RATE: _RETRIED,
     Subject.QUOTA: quota_remedy(None),

@@ -84,7 +84,10 @@ class IndexFinding:
                     "asked for; `q2v migrate` writes the vectors again"
                 )
             case "not asked":
-                text = "no vector holds a value of this type, so no filter was asked"
+                text = (
+                    "no filter was asked: no vector that is as it was written holds a value of "
+                    "this type"
+                )
             case _:
                 text = f"the query was refused: {self.refusal}"
         return f"metadata index '{self.name}' ({self.declared}): {text}"

@@ -74,7 +74,9 @@ class AnswerErrors:
         sentence = refusal_sentence(operation, verdict.status, verdict.code, text, ray)
         match verdict:
             case AccessDenied():
-                return AccessError(sentence, remedy=access_remedy(verdict.code, operation.scope))
+                return AccessError(
+                    sentence, remedy=access_remedy(verdict.status, verdict.code, operation.scope)
+                )
             case QuotaReached():
                 return BudgetExhaustedError(sentence, remedy=quota_remedy(verdict.code))
             case _:

@@ -237,16 +237,25 @@ def refusal_remedy(status: int, code: int | None) -> str:
     return remedy_of(code) or fallback
 
 
-def access_remedy(code: int | None, scope: str) -> str:
+def access_remedy(status: int, code: int | None, scope: str) -> str:
     """The operator's next step after a refusal of the token; `scope` is the permission needed.
 
-    "" for a request that every token may send: then the service does not know this token.
+    "" for a request that every token may send: then the service does not know this token. Nor does
+    it know one that it answers with 401; a known one that may not do this gets 403.
     """
-    unknown = (
-        "the service does not know this token, or not in this account: copy both again, or make "
-        "another token; `q2v init` says which permissions it needs"
-    )
-    needed = f"use a token of this account with '{scope}'" if scope else unknown
+    if not scope:
+        needed = (
+            "the service does not know this token, or not in this account: copy both again, or "
+            "make another token; `q2v init` says which permissions it needs"
+        )
+    elif status == HTTPStatus.UNAUTHORIZED:
+        needed = (
+            "the service does not know this token: it was cut when it was copied, rolled, deleted, "
+            f"or has expired; copy it again, or make another one with '{scope}', which `q2v init` "
+            "lists with the others"
+        )
+    else:
+        needed = f"use a token of this account with '{scope}'"
     return remedy_of(code) or needed
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from migrate.archive.frames import TRAILER_BYTES, encode_trailer
 from migrate.archive.tar import END, encode_header, padding
-from migrate.errors import ArtefactDamagedError, ForeignStateError, MigrationError
+from migrate.errors import ArtefactDamagedError, ForeignStateError, MigrationError, UsageError
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.sealed_json import seal_json
 from migrate.storage.journal_lines import CHAIN_START, encode_line
@@ -161,8 +161,11 @@ OTHERS = {
 @pytest.mark.fault("A03", "X10")
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_file_that_is_no_archive_is_refused(name: str) -> None:
-    with pytest.raises((ArtefactDamagedError, ForeignStateError)):
+    with pytest.raises((ArtefactDamagedError, ForeignStateError, UsageError)) as refused:
         verify(OTHERS[name])
+
+    has_nothing_of_one = name in {"text", "zeros", "tar", "tar.gz"}
+    assert isinstance(refused.value, UsageError) == has_nothing_of_one
 
 
 ESCAPES = ("../../escaped", "/escaped", "a/../../../escaped", "-rf", ".hidden", "a\nb")

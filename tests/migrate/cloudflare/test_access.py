@@ -61,6 +61,16 @@ def test_the_missing_permission_is_named(target: str, scope: str) -> None:
     assert scope in str(denied.value)
 
 
+@pytest.mark.fault("N11")
+def test_a_token_that_the_service_does_not_know_is_not_said_to_lack_a_permission() -> None:
+    unknown = failure(401, (10000, "Authentication error"))
+    with scripted([unknown]) as (_, http), pytest.raises(AccessError) as denied:
+        probe_access(http, index_name="docs-prod", namespace_id=None)
+
+    assert denied.value.remedy.startswith("the service does not know this token")
+    assert "'Vectorize: Read'" in denied.value.remedy
+
+
 @pytest.mark.fault("N12", "X12")
 def test_probes_change_nothing_and_reading_needs_no_permission_to_write() -> None:
     with scripted([failure(400, (1005, "vectorize.unknown_content_type"))]) as (server, http):
