@@ -10,7 +10,14 @@ from migrate.storage.local_folder import LocalFolder
 
 folder = LocalFolder(Path(sys.argv[1]))
 ended = threading.Event()
-threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+
+def wait_for_the_end() -> None:
+    sys.stdin.read()
+    ended.set()
+
+
+threading.Thread(target=wait_for_the_end, daemon=True).start()
 sys.stdout.write("looking\n")
 sys.stdout.flush()
 while not ended.is_set():
