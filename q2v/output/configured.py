@@ -20,19 +20,13 @@ def shown_settings(settings: Settings) -> list[dict[str, object]]:
     return rows
 
 
-# As near to a setting as a misspelt one, and read by other programs: wrangler, lego, clients of
-# databases.
-_OF_OTHERS = frozenset(
-    {
-        "CLOUDFLARE_API_KEY",
-        "CLOUDFLARE_D1_TOKEN",
-        "CLOUDFLARE_DNS_API_TOKEN",
-        "CLOUDFLARE_R2_ACCOUNT_ID",
-        "CLOUDFLARE_ZONE_API_TOKEN",
-        "QDRANT_DB_PATH",
-    }
-)
-_NEAR = 0.83  # of difflib: CLOUDFLARE_TOKEN and QDRANT_KEY are near, QDRANT_PORT is not
+# What follows the first underscore in names as near to a setting as a misspelt one, which other
+# programs read: wrangler, lego, clients of databases.
+_OF_OTHERS = {
+    "CLOUDFLARE": {"API_KEY", "D1_TOKEN", "DNS_API_TOKEN", "R2_ACCOUNT_ID", "ZONE_API_TOKEN"},
+    "QDRANT": {"DB_PATH"},
+}
+_NEAR = 0.83  # of difflib: a name without its API_ is near, PORT in place of PATH is not
 
 
 def unknown_environment() -> list[tuple[str, str]]:
@@ -56,7 +50,8 @@ def _nearest(name: str, known: list[str]) -> str | None:
     if name.startswith("Q2V_"):
         return get_close_matches(name, known, n=1, cutoff=0.0)[0]
     near = get_close_matches(name.upper(), known, n=1, cutoff=_NEAR)
-    if not near or name in _OF_OTHERS:
+    service, _, rest = name.partition("_")
+    if not near or rest in _OF_OTHERS.get(service, ()):
         return None
     nearest = near[0]
     is_set = {nearest, f"{nearest}_FILE", nearest.removesuffix("_FILE")} & os.environ.keys()
