@@ -3,7 +3,7 @@
 import functools
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,6 @@ from migrate.object_store.address import (
     is_object_address,
     parse_object_address,
 )
-from migrate.words import counted
 from q2v.commands import COMMANDS
 from q2v.invocation import (
     BUDGET_ENVIRONMENT,
@@ -34,7 +33,7 @@ from q2v.output.logs import PROCESS_MASKER
 from q2v.output.progress import open_progress, set_progress_aside
 from q2v.output.screen.wrapping import wrapped
 from q2v.output.terminal import can_ask, escape_lines, write_text
-from q2v.settings import BY_KEY, SETTINGS, Setting, Settings
+from q2v.settings import BY_KEY, SETTINGS, Setting
 from q2v.settings.loading import CONFIG_NAME, make_settings, read_file
 from q2v.watching import options as watching
 
@@ -84,8 +83,6 @@ PLANNING = (
     "kv.ttl_s",
 )
 
-
-ASK_FOR_NAMES = "`q2v init` on a terminal asks for the names and writes migration.toml"
 
 _TAKEN: dict[click.Command, list[Setting]] = {}
 
@@ -366,65 +363,3 @@ def yes_option(command: Command) -> Command:
 
 def _remember_asking(context: click.Context, _: click.Parameter, ask: bool) -> None:
     current_invocation().asks = ask
-
-
-def check_required(settings: Settings, *keys: str) -> None:
-    """Raises UsageError naming every one of these settings that is not set.
-
-    For "source.url" a `source.path` will do, and for "source.path" a `source.url`.
-    """
-    missing = missing_settings(settings, *keys)
-    if "target.vector_index" in [each.key for each in missing] and settings.target.shards:
-        indexes = settings.target.shards
-        raise UsageError(
-            f"found {counted(len(indexes), 'vector index')} in target.shards "
-            f"({', '.join(indexes)}), expected to be told which one",
-            remedy=f"name one of them, as --vector-index {indexes[0]}; each has a run of its "
-            "own; a fleet does every step for each of them (docs/fleet.md)",
-        )
-    if missing:
-        raise UsageError(
-            f"found no value for {', '.join(each.key for each in missing)}, expected each to be "
-            "configured",
-            remedy=f"set {'; '.join(map(ways_to_set, missing))}; {ASK_FOR_NAMES}",
-        )
-
-
-def missing_settings(settings: Settings, *keys: str) -> list[Setting]:
-    """Those of these settings that are not set, as `check_required` judges it."""
-    either = {"source.url": "source.path", "source.path": "source.url"}
-    return [
-        BY_KEY[key]
-        for key in keys
-        if settings.value(key) is None and settings.value(either.get(key, key)) is None
-    ]
-
-
-def check_both(settings: Settings, first: str, second: str) -> None:
-    """Raises UsageError when only one of two settings has a value: neither works alone."""
-    lacking = [key for key in (first, second) if settings.value(key) is None]
-    if len(lacking) == 1:
-        given = second if lacking == [first] else first
-        raise UsageError(
-            f"found {given} (from {settings.origin(given)}) without {lacking[0]}, expected both or "
-            "neither",
-            remedy=f"set {BY_KEY[lacking[0]].ways()}, or remove {given}",
-        )
-
-
-def ways_to_set(setting: Setting) -> str:
-    """Every way to give a value; for a server also the setting that names a folder instead."""
-    return setting.ways() + (" or source.path" if setting.key == "source.url" else "")
-
-
-def refuse_flags(settings: Settings, keys: Iterable[str], *, why: str) -> None:
-    """Raises UsageError when one of these settings was given by its flag: it would do nothing.
-
-    From the environment or the file it is ignored: one migration has one file.
-    """
-    typed = [BY_KEY[key].flag for key in keys if settings.is_typed(key)]
-    if typed:
-        raise UsageError(
-            f"{', '.join(map(str, typed))}: this has no effect {why}",
-            remedy="leave it out",
-        )

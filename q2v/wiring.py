@@ -3,13 +3,11 @@
 import os
 import random
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from migrate.clock import SystemClock
 from migrate.cloudflare.access import verify_token
@@ -24,11 +22,6 @@ from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.cloudflare.verifier.address import parse_verifier_url
 from migrate.cloudflare.verifier.client import EdgeVerifier, VerifierAccess
 from migrate.errors import LocalStorageError, UsageError
-from migrate.mapping.kv_entries import KeyRules, other_index_of
-from migrate.mapping.rules import MappingRules, WriteRules
-from migrate.mapping.shards import Shards, counter_key_of
-from migrate.mapping.value_rules import hashed_field, index_types, truncated_field
-from migrate.migrate import WriteOptions
 from migrate.model.hmac_key import SealKey
 from migrate.object_store.address import (
     ObjectAddress,
@@ -37,44 +30,27 @@ from migrate.object_store.address import (
 )
 from migrate.object_store.credentials import SECRETS as STORE_SECRETS
 from migrate.object_store.folder import find_below, object_folder
-from migrate.plan.estimate import RequestPace
-from migrate.plan.record import RunPlan
-from migrate.plan.rules import DELETE_SHARE_DEFAULT, PlanRules
-from migrate.plan.saved.agreed import AgreedPlan
-from migrate.plan.window import Window
 from migrate.ports import Clock, PointSource, Progress, Target
-from migrate.provision import ProvisionRules
-from migrate.qdrant import filters
-from migrate.qdrant.filters.point_filter import PointFilter
 from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
 from migrate.restore.server import ServerTarget
 from migrate.restore.target import CollectionTarget
-from migrate.run.choose import check_collection, check_scope, find_by_id
+from migrate.run.choose import find_by_id
 from migrate.snapshot.folder import Snapshot
-from migrate.snapshot.manifest import SourceScope
 from migrate.storage.disk import disk
 from migrate.storage.durable import is_folder
 from migrate.storage.folder import StoredFile, WorkFolder
 from migrate.storage.folder_lock import FolderLock
-from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES, index_of_run
+from migrate.storage.layout import BUDGET, BUDGET_FILE, SOURCE_COPIES
 from migrate.storage.local_folder import LocalFolder, local_file
 from migrate.transport.trust import ClientCertificate
-from migrate.upload.settle import SettleRules
-from migrate.workers.executors import OpenMachines, this_machine
 from q2v.invocation import Place, current_invocation, local_of
-from q2v.options import check_both, check_required, refuse_flags
 from q2v.output.logs import PROCESS_MASKER
 from q2v.output.progress.waits import ToldClock
+from q2v.rules.required import check_both, check_required
+from q2v.rules.scope import own_index, point_filter
 from q2v.secret_files import MASKED_LENGTH_MIN, SecretPlace, load_secret, read_private_file
 from q2v.settings import Settings
-from q2v.version import made_by
-
-if TYPE_CHECKING:  # loading these takes a fifteenth of a start; few commands compare or undo
-    from reconcile.rollback.report import UndoRules
-    from reconcile.stores import ReconcileRules
-
-TOOL = f"q2v {version('qdrant-to-vectorize')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,12 +267,6 @@ def _source(
     )
 
 
-def point_filter(settings: Settings) -> PointFilter | None:
-    """The filter that picks the points of the source. Raises UsageError for one that is none."""
-    wanted = settings.source.filter
-    return None if wanted is None else filters.parse_filter(wanted)
-
-
 def _source_key(settings: Settings) -> str | None:
     place = settings.source.api_key
     return None if place is None else load_secret(place).reveal()
@@ -473,275 +443,9 @@ def target_credential_notes(settings: Settings, http: CloudflareHttp) -> tuple[s
     return target_token_notes(token, verify_token(http).expires_on)
 
 
-def mapping_rules(settings: Settings, *, of_all: bool = False) -> MappingRules:
-    """How payload becomes id, metadata and KV key; `of_all`: see `shards_of`."""
-    return MappingRules(
-        id_template=settings.mapping.id_template,
-        group_key=settings.mapping.group_key,
-        order_key=settings.mapping.order_key,
-        hash_key=settings.mapping.hash_key,
-        key_template=settings.kv.key_template,
-        nulls=settings.mapping.nulls,
-        truncate_field=truncated_field(settings.mapping.oversize_metadata),
-        hash_of=settings.mapping.hash_of,
-        hash_mismatch=settings.mapping.hash_mismatch,
-        group_type=settings.mapping.group_type,
-        transforms=settings.mapping.transform,
-        long_id_field=hashed_field(settings.mapping.long_ids),
-        namespace=settings.mapping.namespace,
-        shards=shards_of(settings, of_all=of_all),
-    )
-
-
-def shards_of(settings: Settings, *, of_all: bool = False) -> Shards | None:
-    """The indexes that the files are divided over, and the one that the command works on.
-
-    `of_all`: it works on all of them. None where one index takes all vectors. Raises UsageError
-    where the settings do not say which one.
-    """
-    if not settings.target.shards:
-        return None
-    if of_all:
-        return Shards(settings.target.shards)
-    check_required(settings, "target.vector_index")
-    return Shards(settings.target.shards, settings.target.vector_index)
-
-
-def of_run(settings: Settings, run: Path | None) -> Settings:
-    """The settings for a run that the operator has named, which says which of several indexes."""
-    index = None if run is None else index_of_run(run.name)
-    return of_index(settings, index, f"flag RUN {run}")
-
-
-def of_index(settings: Settings, index: str | None, origin: str) -> Settings:
-    """The settings for one of several indexes, where they do not say which one."""
-    if settings.target.vector_index is not None or index not in settings.target.shards:
-        return settings
-    origins = {**settings.origins, "target.vector_index": origin}
-    target = replace(settings.target, vector_index=index)
-    return replace(settings, target=target, origins=origins)
-
-
-def own_index(settings: Settings, named: WorkFolder | None = None) -> str | None:
-    """The one of several vector indexes that a command works on; None where there is one.
-
-    `named` is a run that the operator has named, which says it too. Raises as `shards_of`.
-    """
-    if settings.target.shards and settings.target.vector_index is None and named is not None:
-        return index_of_run(named.name)
-    shards = shards_of(settings)
-    return None if shards is None else shards.own
-
-
-def other_index(settings: Settings) -> Callable[[str], str | None]:
-    """Which other one of several vector indexes a KV key belongs to, by the settings."""
-    shards, counter_key = shards_of(settings), settings.kv.counter_key
-    if shards is not None and shards.own is not None:
-        counter_key = counter_key_of(counter_key, shards.own)
-    keys = KeyRules(settings.kv.key_template, settings.mapping.group_key, counter_key)
-    return lambda key: other_index_of(key, shards, keys)
-
-
-def refuse_idle_index(settings: Settings) -> None:
-    """For a command that asks no target: --vector-index says only which of several indexes.
-
-    Raises UsageError where there is one index: it would have no effect.
-    """
-    index = settings.target.vector_index
-    if index is not None and not settings.target.shards:
-        refuse_flags(settings, ["target.vector_index"], why="where target.shards lists no indexes")
-
-
-def configured_index(settings: Settings) -> str | None:
-    """As `own_index`; None also where the settings do not say which one."""
-    return settings.target.vector_index if settings.target.shards else None
-
-
 def lock_folder(directory: WorkFolder, settings: Settings) -> FolderLock:
     """The lock of a command that works on one of several indexes; on the folder where there is one.
 
     Raises as `shards_of`.
     """
     return FolderLock(directory, own_index(settings))
-
-
-def write_rules(settings: Settings, *, of_all: bool = False) -> WriteRules:
-    """How the target is written; `of_all`: see `shards_of`, the counters are not named then."""
-    shards = shards_of(settings, of_all=of_all)
-    own = None if shards is None else shards.own
-    return WriteRules(
-        vectors_per_upload=settings.limits.vectors_per_upload,
-        body_bytes=settings.limits.body_bytes,
-        counter_key=settings.kv.counter_key
-        if own is None
-        else counter_key_of(settings.kv.counter_key, own),
-        ttl_s=settings.kv.ttl_s,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """What the operator decides for one call, beyond the settings."""
-
-    allow_cast: bool = False
-    allow_empty: bool = False
-    into_non_empty: bool = False
-    waived: tuple[str, ...] = ()
-    waived_indexes: frozenset[str] = frozenset()  # metadata indexes with which no filter finds any
-    retry_refused: bool = False  # send once more what the target has refused
-    forced: frozenset[str] = frozenset()  # ids and keys that a repair overwrites all the same
-    dry_run: bool = False  # plan, and write nothing
-    max_delete: float = DELETE_SHARE_DEFAULT  # share of the vectors that a catch-up may delete
-    agreed: AgreedPlan | None = None  # a saved plan that the run is held to
-    saves: bool = False  # the plan is saved, so it needs the digest of its rows
-    open_machines: OpenMachines = this_machine  # they map the parts of a new run
-
-
-def plan_rules(settings: Settings, choices: Choices | None = None) -> PlanRules:
-    """What decides about a run, and about refusing to start it."""
-    choices = choices or Choices()
-    return PlanRules(
-        mapping=mapping_rules(settings),
-        writes=write_rules(settings),
-        vector_name=settings.source.vector_name,
-        dimensions=settings.mapping.dimensions,
-        reduce=settings.mapping.reduce,
-        allow_cast=choices.allow_cast,
-        allow_empty=choices.allow_empty,
-        into_non_empty=choices.into_non_empty,
-        max_quarantine=settings.limits.max_quarantine,
-        waived=choices.waived,
-        max_delete=choices.max_delete,
-        metadata_indexes=index_types(settings.target.metadata_indexes),
-        indexes_chosen="target.metadata_indexes" in settings.origins,
-        waived_indexes=choices.waived_indexes,
-        kv_jurisdiction=settings.target.kv_jurisdiction,
-        window=window(settings),
-        poll_s=settings.limits.poll_s,
-        agreed=choices.agreed,
-        digests_rows=choices.saves,
-        tool=TOOL,
-        origins=settings.origins,
-    )
-
-
-def window(settings: Settings) -> Window:
-    """How long the work may take, and at what pace it goes."""
-    limits = settings.limits
-    return Window(
-        deadline_s=limits.deadline_s,
-        pace=RequestPace(
-            requests_per_5min=limits.requests_per_5min,
-            uploads_in_flight=limits.uploads_in_flight,
-            reads_in_flight=limits.reads_in_flight,
-        ),
-        content_full_max=limits.content_full_max,
-        content_sample=limits.content_sample,
-    )
-
-
-def _kv_title(settings: Settings) -> str:
-    """The title of the namespace, which several indexes share."""
-    first, *_ = settings.target.shards or (settings.target.vector_index,)
-    return f"{first}-files"
-
-
-def provision_rules(
-    settings: Settings,
-    *,
-    kv_title: str | None = None,
-    kv_preview_title: str | None = None,
-    with_preview: bool = True,
-    into_non_empty: bool = False,
-) -> ProvisionRules:
-    """What `q2v provision` makes sure of."""
-    check_required(settings, "target.vector_index")
-    return ProvisionRules(
-        metadata_indexes=index_types(settings.target.metadata_indexes),
-        kv_title=_kv_title(settings) if kv_title is None else kv_title,
-        shards=settings.target.shards,
-        kv_preview_title=kv_preview_title,
-        with_preview=with_preview,
-        vector_binding=settings.target.vector_binding,
-        kv_binding=settings.target.kv_binding,
-        kv_namespace_id=settings.target.kv_namespace_id,
-        kv_jurisdiction=settings.target.kv_jurisdiction,
-        into_non_empty=into_non_empty,
-        settle=settle_rules(settings),
-    )
-
-
-def configured_scope(settings: Settings) -> SourceScope:
-    """The collection, or the part of it, that the settings name."""
-    return SourceScope(settings.source.collection, settings.source.filter)
-
-
-def check_snapshot_collection(snapshot: Snapshot, settings: Settings) -> None:
-    """Raises ForeignStateError for a snapshot of another collection than the configured one.
-
-    So it does for one of another part of it, where a collection is configured.
-    """
-    origin = str(settings.origin("source.collection"))
-    check_collection(snapshot, settings.source.collection, named_by=origin)
-    if settings.source.collection is not None:
-        check_scope(snapshot, settings.source.filter)
-
-
-def wanted_indexes(plan: RunPlan, settings: Settings) -> dict[str, str]:
-    """The metadata indexes that filters on a run's vectors may use: property -> type.
-
-    Those of the plan, and those that the settings name since then, with the type that they name.
-    The default of the setting adds nothing to a plan that says which ones there were.
-    """
-    named = index_types(settings.target.metadata_indexes)
-    if plan.metadata_indexes is None:
-        return named
-    is_chosen = "target.metadata_indexes" in settings.origins
-    return plan.metadata_indexes | (named if is_chosen else {})
-
-
-def settle_rules(settings: Settings) -> SettleRules:
-    """How long to wait for processed writes."""
-    return SettleRules(timeout_s=settings.limits.settle_timeout_s, poll_s=settings.limits.poll_s)
-
-
-def write_options(settings: Settings, plan: RunPlan, choices: Choices) -> WriteOptions:
-    """How a run by this plan is written."""
-    return WriteOptions(
-        settle=settle_rules(settings),
-        quarantine_cap=settings.limits.max_quarantine,
-        deadline_s=settings.limits.deadline_s,
-        metadata_indexes=wanted_indexes(plan, settings),
-        forced=choices.forced,
-        retry_refused=choices.retry_refused,
-    )
-
-
-def undo_rules(settings: Settings) -> "UndoRules":
-    """How long a rollback waits, and how often it looks at what others seem to have changed."""
-    from reconcile.rollback.report import UndoRules  # noqa: PLC0415 - see above
-
-    return UndoRules(
-        settle=settle_rules(settings),
-        pause_s=2 * settings.limits.poll_s,
-        kv_settle_s=settings.limits.kv_settle_s,
-    )
-
-
-def reconcile_rules(
-    settings: Settings, plan: RunPlan, *, full: bool, seed: int
-) -> "ReconcileRules":
-    """How much reconcile reads; `full` reads every content whatever the size."""
-    from reconcile.stores import ReconcileRules  # noqa: PLC0415 - see above
-
-    return ReconcileRules(
-        content_full_max=2**63 if full else settings.limits.content_full_max,
-        content_sample=settings.limits.content_sample,
-        seed=seed,
-        pause_s=2 * settings.limits.poll_s,
-        kv_settle_s=settings.limits.kv_settle_s,
-        page_points=settings.snapshot.page_points,
-        requests_per_5min=settings.limits.requests_per_5min,
-        metadata_indexes=wanted_indexes(plan, settings),
-        made_by=made_by(),
-    )

@@ -22,6 +22,7 @@ from migrate.workers.processes import workers_for
 from q2v import wiring
 from q2v.invocation import current_invocation
 from q2v.output.logs import prepare_worker
+from q2v.rules.scope import point_filter
 from q2v.secret_files import load_secret, reveal
 from q2v.settings import Settings
 
@@ -83,7 +84,7 @@ def _read_job(
         ca_file=settings.tls.ca_file,
         client=wiring.client_certificate(settings),
         grpc_url=source.grpc_url,
-        filter=wiring.point_filter(settings),
+        filter=point_filter(settings),
         page_points=options.page_points,
         second_reading=options.second_reading,
         leave_unreadable=options.leave_unreadable,

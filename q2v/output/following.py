@@ -44,6 +44,7 @@ from q2v.output.standing import (
     readable,
     scope_of,
 )
+from q2v.rules.scope import configured_index, configured_scope
 from q2v.settings import Settings
 from q2v.settings.loading import CONFIG_NAME
 
@@ -151,7 +152,7 @@ def following_folder(
     folder: WorkFolder, settings: Settings, key: SealKey | None, now: TargetNow = _UNREAD
 ) -> Following:
     """What comes next in a folder where no run is meant: its newest snapshot counts."""
-    own = wiring.configured_index(settings)
+    own = configured_index(settings)
 
     def find(index: str | None) -> Following:
         return _of_folder(_Around(folder, settings, key, index), now.of(index, own))
@@ -161,7 +162,7 @@ def following_folder(
 
 def _of_folder(around: _Around, now: TargetNow) -> Following:
     folder, settings = around.folder, around.settings
-    newest, sealed = newest_of(folder, None, wiring.configured_scope(settings), around.key)
+    newest, sealed = newest_of(folder, None, configured_scope(settings), around.key)
     situation = next_step(
         Position(newest=newest, provisioned=now.provisioned, configured=_is_configured(settings))
     )
@@ -187,7 +188,7 @@ def following_here(
     folder: WorkFolder, settings: Settings, key: SealKey | None, now: TargetNow = _UNREAD
 ) -> Following:
     """What comes next for the newest run of the configured points, or else for the folder."""
-    scope, own = wiring.configured_scope(settings), wiring.configured_index(settings)
+    scope, own = configured_scope(settings), configured_index(settings)
 
     def find(index: str | None) -> Following:
         return _here(_Around(folder, settings, key, index), scope, now.of(index, own))
@@ -199,7 +200,7 @@ def following_indexes(
     folder: WorkFolder, settings: Settings, key: SealKey | None
 ) -> dict[str, Following]:
     """What comes next for each of several vector indexes, by its newest run."""
-    scope = wiring.configured_scope(settings)
+    scope = configured_scope(settings)
     return {
         index: replace(_here(_Around(folder, settings, key, index), scope, _UNREAD), index=index)
         for index in settings.target.shards
@@ -217,7 +218,7 @@ def _here(around: _Around, scope: SourceScope, now: TargetNow) -> Following:
 
 def newest_snapshot(folder: WorkFolder, settings: Settings, key: SealKey | None) -> Snapshot | None:
     """The newest sealed snapshot of the configured points; None when there is none to be read."""
-    scope = wiring.configured_scope(settings)
+    scope = configured_scope(settings)
     for sealed in reversed(sealed_folders(folder)):
         found = scope_of(sealed, key, sealed=True)
         if found is not None and scope.fits(*found):
@@ -232,7 +233,7 @@ def following_snapshot(
 
     Of several vector indexes: for the one that the settings name, or that is furthest behind.
     """
-    own = wiring.configured_index(settings)
+    own = configured_index(settings)
 
     def find(index: str | None) -> Following:
         return _of_snapshot(snapshot, settings, index, now.of(index, own))
@@ -399,7 +400,7 @@ def named_beside(found: WorkFolder, directory: Place) -> Named:
     run: Folder | None = found
     if not is_run:
         settings = current_invocation().settings
-        own = None if settings is None else wiring.configured_index(settings)
+        own = None if settings is None else configured_index(settings)
         names = sorted(found.child(RUNS).names()) if found.has(RUNS) else []
         names = [name for name in names if own in {None, index_of_run(name)}]
         run = found.child(RUNS).child(names[-1]) if names else None

@@ -15,7 +15,7 @@ from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
 from migrate.snapshot.manifest import SourceScope
 from migrate.storage.folder import Folder, WorkFolder
 from migrate.storage.layout import REPORT, reconcile_name
-from q2v import wiring
+from q2v.rules.stages import wanted_indexes
 from q2v.settings import Settings
 from reconcile.gate.record import is_newest_go
 from reconcile.report.report import Verdict
@@ -159,7 +159,7 @@ def is_index_unasked(run: RunFolder, finding: Finding | None, settings: Settings
     """Whether a metadata index is wanted now that the newest report does not speak of."""
     if finding is None or finding.indexes is None:
         return False
-    return bool(wiring.wanted_indexes(run.plan, settings).items() - finding.indexes)
+    return bool(wanted_indexes(run.plan, settings).items() - finding.indexes)
 
 
 def is_go(run: RunFolder) -> bool:

@@ -28,7 +28,7 @@ from migrate.snapshot.sealed.verify import verify_points
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.layout import BUDGET, archive_name
 from migrate.storage.local_folder import LocalFolder
-from q2v import wiring
+from q2v.rules.scope import other_index
 from reconcile.gate.record import is_newest_go
 from reconcile.monitor.history import read_history
 from tests.harness.fakes.stepped_store import stored_indexes
@@ -487,11 +487,11 @@ def _whole_journals(world: World) -> list[list[bytes]]:
 
 def _check_references(world: World, index: str) -> None:
     """I4: a KV entry of ours names vectors that are there; the counter comes after the entries."""
-    other_index, counter_key = wiring.other_index(world.settings), world.counter_key
+    index_of, counter_key = other_index(world.settings), world.counter_key
     entries = {
         key: value
         for key, value, _, _ in world.app.store.read_kv(world.namespace_id)
-        if other_index(key) is None
+        if index_of(key) is None
     }
     vectors = {vector_id for vector_id, *_ in world.app.store.read_vectors(index)}
     files = {key: orjson.loads(value) for key, value in entries.items() if key.startswith("file:")}

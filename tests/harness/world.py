@@ -33,8 +33,9 @@ from migrate.storage.folder_lock import FolderLock
 from migrate.storage.layout import BUDGET, BUDGET_FILE, archive_name
 from migrate.storage.local_folder import LocalFolder
 from migrate.upload.report import MigrateReport
-from q2v import wiring
 from q2v.commands.move.migrate import migrate_snapshot
+from q2v.rules.scope import configured_index, other_index
+from q2v.rules.stages import Choices, reconcile_rules, undo_rules, wanted_indexes, write_rules
 from q2v.settings import Settings
 from q2v.settings.sections import LimitSettings, TargetSettings
 from q2v.wiring import CloudflareTarget
@@ -140,7 +141,7 @@ class World:
     @property
     def own(self) -> str | None:
         """The same where it is one of several."""
-        return wiring.configured_index(self.settings)
+        return configured_index(self.settings)
 
     @staticmethod
     def first_settings() -> Settings:
@@ -155,7 +156,7 @@ class World:
     @property
     def counter_key(self) -> str:
         """The KV key of the counter of the index."""
-        return wiring.write_rules(self.settings).counter_key
+        return write_rules(self.settings).counter_key
 
     def each_index(self) -> Iterator[str]:
         """The vector indexes; commands work on the one that was given last."""
@@ -192,7 +193,7 @@ class World:
                 find_snapshot(self.directory, snapshot, None),
                 target,
                 self.settings,
-                wiring.Choices(into_non_empty=True),
+                Choices(into_non_empty=True),
                 self.runtime(),
                 folder=self.directory,
             )
@@ -228,7 +229,7 @@ class World:
                 Snapshot(LocalFolder(Path(report.path))),
                 target,
                 self.settings,
-                wiring.Choices(),
+                Choices(),
                 runtime,
                 folder=self.directory,
             )
@@ -253,7 +254,7 @@ class World:
             self._target() as target,
             contextlib.closing(find_run(self.directory, None, None, own=self.own)) as run,
         ):
-            rules = wiring.reconcile_rules(self.settings, run.plan, full=True, seed=1)
+            rules = reconcile_rules(self.settings, run.plan, full=True, seed=1)
             return compare(
                 run,
                 self.source,
@@ -305,7 +306,7 @@ class World:
             rules = GateRules(
                 until_s=self.clock.wall_s() + WINDOW_S,
                 age_max_s=AGE_MAX_S_DEFAULT,
-                indexes=wiring.wanted_indexes(run.plan, self.settings),
+                indexes=wanted_indexes(run.plan, self.settings),
                 requests_per_5min=self.requests_max,
                 pause_s=self.settings.limits.poll_s,
             )
@@ -320,7 +321,7 @@ class World:
             contextlib.closing(find_run(self.directory, None, None, own=self.own)) as run,
         ):
             rules = LookRules(
-                indexes=wiring.wanted_indexes(run.plan, self.settings),
+                indexes=wanted_indexes(run.plan, self.settings),
                 ttl_s=self.settings.kv.ttl_s,
                 sample=20,
                 seed=len(read_history(run)),
@@ -341,7 +342,7 @@ class World:
 
     def _undo_rules(self) -> UndoRules:
         """As the command's, but noting each read, so that a kill finds a part undone."""
-        return replace(wiring.undo_rules(self.settings), note_every=FETCH_IDS_MAX)
+        return replace(undo_rules(self.settings), note_every=FETCH_IDS_MAX)
 
     def runtime(self) -> Runtime:
         """What every command runs with."""
@@ -367,7 +368,7 @@ class World:
                     allowed=allowed,
                     requests_per_5min=self.requests_max,
                     own=self.own,
-                    other_index=wiring.other_index(self.settings),
+                    other_index=other_index(self.settings),
                 ),
                 self.runtime(),
                 execute=True,

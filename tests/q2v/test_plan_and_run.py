@@ -19,8 +19,8 @@ from migrate.run.choose import find_snapshot
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.upload.report import MigrateReport
-from q2v import wiring
 from q2v.output.render import format_bytes
+from q2v.rules.stages import plan_rules
 from reconcile.report.report import ReconcileReport
 from sandbox.profile import STRICT
 from tests.harness.fakes.silence import Silence
@@ -109,7 +109,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         world.weather = lambda number, request: slow
         with world.calm():
             take(world)
-            rules = wiring.plan_rules(world.settings)
+            rules = plan_rules(world.settings)
             snapshot = find_snapshot(world.directory, None, None)
             with open_id_table(world.directory, POINTS) as table:
                 values, findings = check_snapshot(snapshot, rules, table, world.runtime())

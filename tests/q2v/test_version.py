@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from q2v.main import cli
+from q2v.rules.stages import TOOL
 from q2v.version import DISTRIBUTION, read_commit
-from q2v.wiring import TOOL
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 BRANCH = "refs/heads/a/b"

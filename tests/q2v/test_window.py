@@ -10,7 +10,7 @@ from migrate.errors import PreconditionError
 from migrate.mapping.values import ValueRules
 from migrate.plan.estimate import Estimate
 from migrate.plan.make import PlanFindings
-from q2v import wiring
+from q2v.rules.stages import window_rules, write_rules
 from q2v.settings import Settings
 from q2v.settings.sections import LimitSettings
 
@@ -41,12 +41,12 @@ def settings_with(**limits: Any) -> Settings:
 
 def figure(settings: Settings) -> Estimate:
     """What the plan figures out for the findings."""
-    return wiring.window(settings).estimate(FINDINGS.load(SOURCE, wiring.write_rules(settings)))
+    return window_rules(settings).estimate(FINDINGS.load(SOURCE, write_rules(settings)))
 
 
 def check_window(settings: Settings) -> None:
     """As before a run's first write."""
-    wiring.window(settings).check(figure(settings))
+    window_rules(settings).check(figure(settings))
 
 
 def window_minutes(settings: Settings) -> float:

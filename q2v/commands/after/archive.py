@@ -22,6 +22,8 @@ from q2v.invocation import Place
 from q2v.options import RUN, folder_option, json_option, takes
 from q2v.output.progress import open_progress
 from q2v.output.render import format_bytes, render
+from q2v.rules.scope import configured_index, refuse_idle_index
+from q2v.rules.stages import TOOL
 from q2v.settings import Settings
 
 
@@ -58,14 +60,14 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
     be final. The file is read back before it gets its name. `q2v verify FILE` checks it. Asks no
     store.
     """
-    wiring.refuse_idle_index(settings)
+    refuse_idle_index(settings)
     directory, key = wiring.open_folder(flags["folder"]), wiring.seal_key(settings)
     clock = wiring.system_clock()
     with ExitStack() as opened:
         progress = opened.enter_context(open_progress(sys.stderr, clock))
         opened.enter_context(FolderLock(directory))
         named = wiring.open_named(directory, flags["run"])
-        own = wiring.configured_index(settings)  # without one the newest run of any index
+        own = configured_index(settings)  # without one the newest run of any index
         run = opened.enter_context(
             closing(find_run(directory, named, key, own=own, read_only=True))
         )
@@ -76,7 +78,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
             run,
             out,
             ArchiveOptions(
-                tool=wiring.TOOL,
+                tool=TOOL,
                 not_final=flags["not_final"],
                 numbered=flags["out"] is None,
             ),

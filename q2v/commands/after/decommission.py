@@ -17,6 +17,7 @@ from q2v.options import RUN, folder_option, json_option, takes
 from q2v.output.advice import advise
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, render
+from q2v.rules.scope import own_index, refuse_idle_index
 from q2v.settings import Settings
 from reconcile.decommission import NEVER_DELETE_FIRST, Checklist, check
 
@@ -46,13 +47,13 @@ def command(
     Exit code 0 when the gate said go, a week of `q2v monitor` was consistent and the archive is
     whole; else 5. Reads files only, asks no store, and deletes nothing.
     """
-    wiring.refuse_idle_index(settings)
+    refuse_idle_index(settings)
     directory, clock = wiring.open_folder(folder), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         stack.enter_context(FolderLock(directory))
         chosen = wiring.open_named(directory, run)
-        own = wiring.own_index(settings, chosen)
+        own = own_index(settings, chosen)
         opened = find_run(directory, chosen, wiring.seal_key(settings), own=own)
         stack.callback(opened.close)
         file = _kept(directory, opened) if archive is None else wiring.open_file(archive)

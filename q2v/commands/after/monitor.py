@@ -16,6 +16,8 @@ from q2v.options import SEAL, TARGET, folder_option, json_option, takes
 from q2v.output.advice import advise
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, encode_document, render
+from q2v.rules.scope import own_index, settings_of_run
+from q2v.rules.stages import wanted_indexes
 from q2v.settings import Settings
 from q2v.watching.programs import check_program, run_program
 from reconcile.monitor.history import Looked, read_history, sparkline
@@ -84,7 +86,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     consistent; 4: not; 13: not everything could be read.
     """
     argv = check_program(flags["on_alert"], flag="--on-alert")
-    settings = wiring.of_run(settings, flags["run"])
+    settings = settings_of_run(settings, flags["run"])
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
@@ -93,16 +95,14 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         )
         stack.enter_context(wiring.lock_folder(directory, settings))
         named = wiring.open_named(directory, flags["run"])
-        opened = find_run(
-            directory, named, wiring.seal_key(settings), own=wiring.own_index(settings)
-        )
+        opened = find_run(directory, named, wiring.seal_key(settings), own=own_index(settings))
         stack.callback(opened.close)
         check_same_target(opened, target)
         report = monitor(
             opened,
             target,
             LookRules(
-                indexes=wiring.wanted_indexes(opened.plan, settings),
+                indexes=wanted_indexes(opened.plan, settings),
                 ttl_s=settings.kv.ttl_s,
                 sample=flags["sample"],
                 seed=len(read_history(opened)),

@@ -19,25 +19,15 @@ from migrate.ports import Clock, PointSource, Progress
 from migrate.storage.folder import WorkFolder
 from q2v import wiring
 from q2v.invocation import Place
-from q2v.options import (
-    ASK_FOR_NAMES,
-    PLANNING,
-    SEAL,
-    SOURCE,
-    TARGET,
-    VERIFIER,
-    folder_option,
-    json_option,
-    missing_settings,
-    takes,
-    ways_to_set,
-)
+from q2v.options import PLANNING, SEAL, SOURCE, TARGET, VERIFIER, folder_option, json_option, takes
 from q2v.output.advice import advise
 from q2v.output.configured import unknown_environment
 from q2v.output.following import Following, TargetNow, following_here
 from q2v.output.progress import open_progress
 from q2v.output.render import write_document, write_texts
 from q2v.output.screen.table import TableRow, write_table
+from q2v.rules.required import ASK_FOR_NAMES, missing_settings, ways_to_set
+from q2v.rules.stages import Choices, plan_rules
 from q2v.secret_files import load_secret
 from q2v.settings import Settings
 
@@ -72,8 +62,8 @@ def command(
     what to do next. Exit code 0: no row fails; else that of the first row that does.
     """
     directory, clock, rows = wiring.open_folder(folder), wiring.system_clock(), Rows()
-    choices = wiring.Choices(allow_cast=allow_cast, allow_empty=allow_empty)
-    rules = wiring.plan_rules(settings, choices)
+    choices = Choices(allow_cast=allow_cast, allow_empty=allow_empty)
+    rules = plan_rules(settings, choices)
     _check_settings(rows, settings)
     following = None
     if check_folder(rows, directory):

@@ -11,10 +11,10 @@ from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import REPORT
 from migrate.words import counted
-from q2v import wiring
 from q2v.output.following import Following, following_here, following_indexes, while_at_work
 from q2v.output.render import Cell, render
 from q2v.output.standing import newest_run
+from q2v.rules.scope import configured_scope
 from q2v.settings import Settings
 
 
@@ -52,7 +52,7 @@ def show_indexes(
 
     `place` is the whole path of --dir.
     """
-    scope = wiring.configured_scope(settings)
+    scope = configured_scope(settings)
     rows = [
         _read(newest_run(directory, scope, key, own=index), index, key)
         for index in settings.target.shards

@@ -30,6 +30,7 @@ from q2v.output.refusal_notes import refusal_notes
 from q2v.output.render import Cell, elsewhere_cells, format_reasons, render
 from q2v.output.route import UNREAD_VECTORS, route_from_snapshot
 from q2v.output.standing import newest_verdict
+from q2v.rules.scope import own_index, refuse_idle_index
 from q2v.settings import Settings
 
 _ELSEWHERE = "no snapshot here: if there is one in another folder, name that folder with --dir"
@@ -48,13 +49,13 @@ def command(*, run: Path | None, folder: Place, as_json: bool, settings: Setting
 
     Of a move over several vector indexes: where each of them stands, unless one is named.
     """
-    wiring.refuse_idle_index(settings)
+    refuse_idle_index(settings)
     directory, key = wiring.open_folder(folder), wiring.seal_key(settings)
     named = wiring.open_named(directory, run)
     if settings.target.shards and settings.target.vector_index is None and named is None:
         show_indexes(directory, absolute(folder), settings, key, as_json=as_json)
         return
-    own = wiring.own_index(settings, named)
+    own = own_index(settings, named)
     try:
         opened = find_run(directory, named, key, own=own, read_only=True)
     except UsageError:

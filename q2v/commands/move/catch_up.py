@@ -45,6 +45,8 @@ from q2v.output.progress import open_progress
 from q2v.output.refusal_notes import refusal_notes
 from q2v.output.render import format_duration, render
 from q2v.output.route import UNREAD_VECTORS, Route, configured_target, route_from_snapshot
+from q2v.rules.scope import check_snapshot_collection, configured_scope, own_index
+from q2v.rules.stages import TOOL, Choices, plan_rules
 from q2v.settings import Settings
 from q2v.workers import ReaderOpening
 
@@ -118,10 +120,10 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         leave_unreadable=flags["leave_unreadable"],
         moving=not flags["frozen"],
         payload_only=flags["payload_only"],
-        tool=wiring.TOOL,
+        tool=TOOL,
         seal_key=key,
     )
-    choices = wiring.Choices(
+    choices = Choices(
         allow_empty=flags["allow_empty"],
         max_delete=flags["max_delete"],
     )
@@ -134,15 +136,15 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     ):
         named = wiring.open_named(directory, flags["snapshot"])
         if named is None:
-            parent = find_parent(directory, target, wiring.configured_scope(settings), key)
+            parent = find_parent(directory, target, configured_scope(settings), key)
         else:
             parent = find_snapshot(directory, named, key)
         executor.check_reached(parent.folder)
-        wiring.check_snapshot_collection(parent, settings)
+        check_snapshot_collection(parent, settings)
         runtime = Runtime(
             clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
         )
-        own = wiring.own_index(settings)
+        own = own_index(settings)
         if _has_moved_elsewhere(parent, own, options):
             progress.say(
                 f"moving {parent.manifest.snapshot_id}, which a run into another of the vector "
@@ -167,7 +169,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         route = route_from_snapshot(found, configured_target(settings), clock)
         moved, exit_code = (
             None,
-            _exit_code_held(found, target, wiring.plan_rules(settings, choices)),
+            _exit_code_held(found, target, plan_rules(settings, choices)),
         )
         if exit_code is None:
             progress.say(route.sentence())

@@ -50,6 +50,8 @@ from q2v.output.progress import open_progress
 from q2v.output.refusal_notes import refusal_notes
 from q2v.output.render import elsewhere_cells, format_duration, format_reasons, render
 from q2v.output.route import Route, configured_target, route_from_snapshot
+from q2v.rules.scope import check_snapshot_collection, settings_of_index
+from q2v.rules.stages import Choices, plan_rules, write_options
 from q2v.settings import Settings
 from q2v.workers import open_uploaders
 
@@ -121,7 +123,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     Pre-images first, then vectors, then the KV index and the counter. Run it again after a kill to
     resume. Run it again after a reconcile that found drift to repair.
     """
-    choices = wiring.Choices(
+    choices = Choices(
         allow_cast=flags["allow_cast"],
         allow_empty=flags["allow_empty"],
         into_non_empty=flags["into_non_empty"],
@@ -136,7 +138,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     executor = choose_executor(flags["executor"], flags["scheduler"], directory)
     agreed = open_agreed(directory, flags["snapshot"], wiring.seal_key(settings))
     if agreed is not None:
-        settings = wiring.of_index(
+        settings = settings_of_index(
             settings, agreed.plan.target.vector_index, f"flag SNAPSHOT {agreed.where}"
         )
         current_invocation().settings = settings  # what is advised names this index as well
@@ -151,7 +153,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         )
         found = find_snapshot(directory, named, wiring.seal_key(settings))
         executor.check_reached(found.folder)
-        wiring.check_snapshot_collection(found, settings)
+        check_snapshot_collection(found, settings)
         route = route_from_snapshot(found, configured_target(settings), clock)
         if agreed is not None:
             check_source(agreed.plan, planned_source(route, found), agreed.where)
@@ -180,7 +182,7 @@ def migrate_snapshot(
     snapshot: Snapshot,
     target: wiring.CloudflareTarget,
     settings: Settings,
-    choices: wiring.Choices,
+    choices: Choices,
     runtime: Runtime,
     *,
     folder: WorkFolder,
@@ -191,7 +193,7 @@ def migrate_snapshot(
     Safe to repeat, whatever was raised.
     """
     started, sent_before = runtime.clock.monotonic_s(), target.budget.taken
-    rules = wiring.plan_rules(settings, choices)
+    rules = plan_rules(settings, choices)
     if choices.retry_refused:
         refuse_without_refused(snapshot, target, rules)
     begun = begin(
@@ -209,9 +211,7 @@ def migrate_snapshot(
         uploaders = partial(
             open_uploaders, settings=settings, folder=folder, progress=runtime.progress
         )
-        options = replace(
-            wiring.write_options(settings, begun.plan, choices), snapshot_read=begun.is_new
-        )
+        options = replace(write_options(settings, begun.plan, choices), snapshot_read=begun.is_new)
         with closing(begun.run) as run:
             report = migrate(run, target, options, runtime, open_uploaders=uploaders)
         report = replace(report, requests=report.requests + target.budget.taken - sent_before)

@@ -20,10 +20,13 @@ from migrate.storage.folder_lock import FolderLock
 from q2v import wiring
 from q2v.executors.options import choose_executor, executor_options
 from q2v.invocation import Place
-from q2v.options import SEAL, SOURCE, folder_option, json_option, refuse_flags, takes
+from q2v.options import SEAL, SOURCE, folder_option, json_option, takes
 from q2v.output.following import Following, completed, following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import format_bytes, format_duration, render
+from q2v.rules.required import refuse_flags
+from q2v.rules.scope import check_snapshot_collection
+from q2v.rules.stages import TOOL
 from q2v.settings import Settings
 from q2v.workers import ReaderOpening
 
@@ -119,7 +122,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         allow_empty=flags["allow_empty"],
         leave_unreadable=flags["leave_unreadable"],
         moving=flags["moving"],
-        tool=wiring.TOOL,
+        tool=TOOL,
         seal_key=wiring.seal_key(settings),
     )
     with (
@@ -177,7 +180,7 @@ def _flatten(ctx: click.Context, directory: WorkFolder, settings: Settings, flag
     clock, key = wiring.system_clock(), wiring.seal_key(settings)
     with open_progress(sys.stderr, clock) as progress, FolderLock(directory):
         found = find_snapshot(directory, wiring.open_named(directory, flags["repaired"]), key)
-        wiring.check_snapshot_collection(found, settings)
+        check_snapshot_collection(found, settings)
         if found.manifest.moving:
             raise PreconditionError(
                 f"snapshot {found.manifest.snapshot_id} was read while others wrote: it proves "
@@ -193,7 +196,7 @@ def _flatten(ctx: click.Context, directory: WorkFolder, settings: Settings, flag
                 remedy="stop the writers (RUNBOOK: freeze), run `q2v catch-up --frozen`, which "
                 "reads every vector, then flatten that",
             )
-        options = SnapshotOptions(allow_empty=True, tool=wiring.TOOL, seal_key=key)
+        options = SnapshotOptions(allow_empty=True, tool=TOOL, seal_key=key)
         runtime = Runtime(clock=clock, progress=progress)
         report = take_snapshot(SnapshotSource(found), directory, options, runtime)
         following = following_snapshot(found, settings)
@@ -210,7 +213,7 @@ def _repair(ordinal: int, directory: WorkFolder, settings: Settings, flags: Flag
     ):
         found = wiring.open_named(directory, flags["repaired"])
         snapshot = find_snapshot(directory, found, wiring.seal_key(settings))
-        wiring.check_snapshot_collection(snapshot, settings)
+        check_snapshot_collection(snapshot, settings)
         report = repair_part(
             source,
             snapshot,

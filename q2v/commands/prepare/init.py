@@ -24,10 +24,11 @@ from q2v.commands.prepare.init_answers import choose, with_answers, with_value
 from q2v.commands.prepare.init_outcome import Outcome, show
 from q2v.commands.prepare.migration_file import migration_file, secrets_for
 from q2v.invocation import Place
-from q2v.options import SOURCE, check_required, folder_option, json_option, takes
+from q2v.options import SOURCE, folder_option, json_option, takes
 from q2v.output.logs import PROCESS_MASKER
 from q2v.output.progress import open_progress
 from q2v.output.terminal import can_ask, escape_terminal, write_text
+from q2v.rules.required import check_required
 from q2v.settings import Settings
 from q2v.settings.loading import CONFIG_NAME
 

@@ -64,6 +64,7 @@ from q2v.options import (
 from q2v.output.advice import advise
 from q2v.output.following import TargetNow, following_here
 from q2v.output.progress import open_progress
+from q2v.rules.stages import Choices, provision_rules
 from q2v.settings import Settings
 
 
@@ -174,7 +175,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
         types=flags["env_types"],
         secrets=flags["secrets"],
     )
-    rules = wiring.provision_rules(
+    rules = provision_rules(
         settings,
         kv_title=flags["kv_title"],
         kv_preview_title=flags["kv_preview_title"],
@@ -184,7 +185,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
     check_titles(rules)
     files.check(rules)
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
-    choices = wiring.Choices(allow_cast=flags["allow_cast"])
+    choices = Choices(allow_cast=flags["allow_cast"])
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         if not flags["dry_run"]:
@@ -299,7 +300,7 @@ class _Wanted:
 def _open_wanted(
     settings: Settings,
     folder: WorkFolder,
-    choices: wiring.Choices,
+    choices: Choices,
     rules: ProvisionRules,
     runtime: Runtime,
 ) -> Iterator[_Wanted]:
@@ -324,19 +325,19 @@ def _open_wanted(
 
 
 def provision_target(
-    settings: Settings, folder: WorkFolder, choices: wiring.Choices, runtime: Runtime
+    settings: Settings, folder: WorkFolder, choices: Choices, runtime: Runtime
 ) -> ProvisionReport:
     """Create what the settings name, in the shape of the newest snapshot or of the source.
 
     Asks nothing. Raises PreconditionError when an index of the same name has another shape.
     """
-    rules = wiring.provision_rules(settings)
+    rules = provision_rules(settings)
     with _open_wanted(settings, folder, choices, rules, runtime) as wanted:
         return wanted.create(wanted.find())
 
 
 def target_values(
-    settings: Settings, folder: WorkFolder, choices: wiring.Choices, runtime: Runtime
+    settings: Settings, folder: WorkFolder, choices: Choices, runtime: Runtime
 ) -> ValueRules:
     """The shape of the newest snapshot, or of the source."""
     sealed = sealed_folders(folder)

@@ -26,6 +26,7 @@ from q2v.output.advice import Named, complete
 from q2v.output.named_files import Kind, check_result_file, only_writer
 from q2v.output.progress import open_progress
 from q2v.output.render import render, write_line
+from q2v.rules.stages import Choices, plan_rules
 from q2v.runbook.figures import Figures, Names, figures_of, together
 from q2v.runbook.page import EACH_INDEX, Evening, page
 from q2v.settings import Settings
@@ -114,7 +115,7 @@ def _gather(
     read: WorkFolder | None,
     executor: ChosenExecutor,
 ) -> PlanResult:
-    rules = wiring.plan_rules(settings, wiring.Choices(allow_cast=True, allow_empty=True))
+    rules = plan_rules(settings, Choices(allow_cast=True, allow_empty=True))
     return gather(settings, rules, directory, runtime, read, executor=executor)[0]
 
 

@@ -16,19 +16,11 @@ from migrate.wrangler.change import FileChange, read_file
 from q2v import wiring
 from q2v.commands.prepare.provision import target_values
 from q2v.invocation import Place
-from q2v.options import (
-    MAPPING,
-    SEAL,
-    SHAPE,
-    SOURCE,
-    VERIFIER,
-    check_required,
-    folder_option,
-    json_option,
-    takes,
-)
+from q2v.options import MAPPING, SEAL, SHAPE, SOURCE, VERIFIER, folder_option, json_option, takes
 from q2v.output.progress import open_progress
 from q2v.output.render import render
+from q2v.rules.required import check_required
+from q2v.rules.stages import Choices, mapping_rules, write_rules
 from q2v.settings import Settings
 from q2v.worker.project import WorkerProject, notes
 from q2v.worker.removal import removal_steps
@@ -117,7 +109,7 @@ def _project(settings: Settings, folder: WorkFolder) -> WorkerProject:
     clock = wiring.system_clock()
     with open_progress(sys.stderr, clock) as progress:
         runtime = Runtime(clock=clock, progress=progress)
-        values = target_values(settings, folder, wiring.Choices(allow_cast=True), runtime)
+        values = target_values(settings, folder, Choices(allow_cast=True), runtime)
     shards = settings.target.shards
     index = shards[0] if shards else settings.target.vector_index
     assert index is not None
@@ -133,8 +125,8 @@ def _project(settings: Settings, folder: WorkFolder) -> WorkerProject:
         rules=FileStoreRules(
             dimensions=values.dimensions,
             metric=values.metric,
-            mapping=wiring.mapping_rules(settings, of_all=True),
-            writes=wiring.write_rules(settings, of_all=True),
+            mapping=mapping_rules(settings, of_all=True),
+            writes=write_rules(settings, of_all=True),
         ),
     )
 

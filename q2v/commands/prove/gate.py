@@ -17,13 +17,16 @@ from migrate.runtime import Runtime
 from migrate.storage.layout import GATE
 from q2v import wiring
 from q2v.invocation import Place
-from q2v.options import SEAL, TARGET, folder_option, json_option, refuse_flags, takes
+from q2v.options import SEAL, TARGET, folder_option, json_option, takes
 from q2v.output.advice import advise
 from q2v.output.following import Following, following_run
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_duration, render, write_line, write_texts
 from q2v.output.route import Route, route_from_snapshot
 from q2v.output.screen.table import TableRow, write_table
+from q2v.rules.required import refuse_flags
+from q2v.rules.scope import own_index, settings_of_run
+from q2v.rules.stages import wanted_indexes
 from q2v.settings import Settings
 from reconcile.gate.criteria import AGE_MAX_S_DEFAULT, OF_THE_OPERATOR, Row
 from reconcile.gate.gate import GateReport, GateRules, decide
@@ -94,7 +97,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     """
     if flags["recorded"]:
         refuse_flags(settings, (*TARGET, "limits.poll_s"), why="with --recorded: nothing is asked")
-    settings = wiring.of_run(settings, flags["run"])
+    settings = settings_of_run(settings, flags["run"])
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
     until_s = _until(flags["until"], clock)
     with ExitStack() as stack:
@@ -106,9 +109,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             )
         stack.enter_context(wiring.lock_folder(directory, settings))
         named = wiring.open_named(directory, flags["run"])
-        opened = find_run(
-            directory, named, wiring.seal_key(settings), own=wiring.own_index(settings)
-        )
+        opened = find_run(directory, named, wiring.seal_key(settings), own=own_index(settings))
         stack.callback(opened.close)
         if target is not None:
             check_same_target(opened, target)
@@ -117,7 +118,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             until_s=until_s,
             age_max_s=flags["max_age"] * 60.0,
             worker_version=flags["worker_version"],
-            indexes=wiring.wanted_indexes(opened.plan, settings),
+            indexes=wanted_indexes(opened.plan, settings),
             requests_per_5min=settings.limits.requests_per_5min,
             pause_s=settings.limits.poll_s,
             key_notes=()

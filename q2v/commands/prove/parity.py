@@ -21,10 +21,12 @@ from migrate.workers.executors import Machines
 from q2v import wiring
 from q2v.executors.options import choose_executor, executor_options
 from q2v.invocation import Place
-from q2v.options import SEAL, TARGET, folder_option, json_option, refuse_flags, takes
+from q2v.options import SEAL, TARGET, folder_option, json_option, takes
 from q2v.output.advice import advise
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, render
+from q2v.rules.required import refuse_flags
+from q2v.rules.scope import own_index
 from q2v.settings import Settings
 from reconcile.parity import record
 from reconcile.parity.parity import (
@@ -139,7 +141,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             )
             stack.enter_context(wiring.lock_folder(directory, settings))
             named = wiring.open_named(directory, flags["path"])
-            run = find_run(directory, named, key, own=wiring.own_index(settings))
+            run = find_run(directory, named, key, own=own_index(settings))
             stack.callback(run.close)
             check_same_target(run, target)
             folder = record.make_folder(run)

@@ -15,22 +15,15 @@ from migrate.storage.id_files import read_first_ids
 from migrate.words import counted
 from q2v import wiring
 from q2v.invocation import Place
-from q2v.options import (
-    CONTENTS,
-    SEAL,
-    SOURCE,
-    TARGET,
-    VERIFIER,
-    folder_option,
-    json_option,
-    refuse_flags,
-    takes,
-)
+from q2v.options import CONTENTS, SEAL, SOURCE, TARGET, VERIFIER, folder_option, json_option, takes
 from q2v.output.advice import advise
 from q2v.output.following import Following, following_run
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, render
 from q2v.output.route import Route, route_from_snapshot
+from q2v.rules.required import refuse_flags
+from q2v.rules.scope import check_snapshot_collection, own_index, settings_of_run
+from q2v.rules.stages import reconcile_rules
 from q2v.settings import Settings
 from reconcile.compare import DEFAULT_SEED, compare
 from reconcile.naming import named_lines
@@ -94,7 +87,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
     if flags["full"]:
         samples = ("limits.content_full_max", "limits.content_sample")
         refuse_flags(settings, samples, why="with --full: every content is read")
-    settings = wiring.of_run(settings, flags["run"])
+    settings = settings_of_run(settings, flags["run"])
     directory, clock = wiring.open_folder(flags["folder"]), wiring.system_clock()
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
@@ -111,17 +104,15 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         )
         stack.enter_context(wiring.lock_folder(directory, settings))
         named = wiring.open_named(directory, flags["run"])
-        opened = find_run(
-            directory, named, wiring.seal_key(settings), own=wiring.own_index(settings)
-        )
+        opened = find_run(directory, named, wiring.seal_key(settings), own=own_index(settings))
         stack.callback(opened.close)
-        wiring.check_snapshot_collection(opened.snapshot, settings)
+        check_snapshot_collection(opened.snapshot, settings)
         check_same_target(opened, target)
         report = compare(
             opened,
             source,
             target,
-            wiring.reconcile_rules(settings, opened.plan, full=flags["full"], seed=flags["seed"]),
+            reconcile_rules(settings, opened.plan, full=flags["full"], seed=flags["seed"]),
             Runtime(
                 clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
             ),

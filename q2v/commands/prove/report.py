@@ -24,6 +24,7 @@ from q2v.options import RUN, folder_option, json_option, takes
 from q2v.output.following import Following, following_run
 from q2v.output.named_files import Kind, check_result_file, only_writer
 from q2v.output.render import Cell, format_bytes, render
+from q2v.rules.scope import own_index, refuse_idle_index
 from q2v.settings import Settings
 from q2v.version import made_by
 from reconcile.page import (
@@ -90,7 +91,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
     the files that it is made from, and loads nothing. The same files give the same bytes.
     With --plan or --parity and --out no run is needed. Reads files only; asks no store.
     """
-    wiring.refuse_idle_index(settings)
+    refuse_idle_index(settings)
     directory = wiring.open_folder(flags["folder"])
     named = None if flags["out"] is None else _place(flags["out"])
     following: Following | None = None
@@ -121,7 +122,7 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
 def _find_run(directory: WorkFolder, settings: Settings, flags: Flags) -> RunFolder | None:
     """The run; None when there is none and the page is about the files that were named."""
     named = wiring.open_named(directory, flags["run"])
-    own = wiring.own_index(settings, named)
+    own = own_index(settings, named)
     try:
         return find_run(
             directory,

@@ -19,20 +19,12 @@ from q2v.commands.rehearsal.rehearsed import (
     RehearsedTool,
     rehearsal_settings,
 )
-from q2v.options import (
-    MAPPING,
-    SHAPE,
-    SOURCE,
-    UPLOADS,
-    json_option,
-    own_folder_option,
-    refuse_flags,
-    takes,
-)
+from q2v.options import MAPPING, SHAPE, SOURCE, UPLOADS, json_option, own_folder_option, takes
 from q2v.output.failures import is_crash_log
 from q2v.output.progress import open_progress, set_progress_aside
 from q2v.output.render import format_duration, render, write_line
 from q2v.output.screen.wrapping import terminal_width, wrapped
+from q2v.rules.required import refuse_flags
 from q2v.settings import Settings
 from rehearsal.corpus import COLLECTION
 from rehearsal.edge import VERIFIER_KEY, check_runtime

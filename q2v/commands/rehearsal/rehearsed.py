@@ -28,6 +28,7 @@ from q2v.commands.after.monitor import SAMPLE_DEFAULT
 from q2v.commands.move.migrate import migrate_snapshot
 from q2v.commands.prepare.provision import provision_target
 from q2v.commands.prove.parity import TOP_DEFAULT
+from q2v.rules.stages import TOOL, Choices, plan_rules, reconcile_rules, undo_rules, wanted_indexes
 from q2v.secret_files import SecretPlace
 from q2v.settings import Settings
 from reconcile.compare import DEFAULT_SEED
@@ -82,7 +83,7 @@ class RehearsedTool:
     @property
     def version(self) -> str:
         """See Tool."""
-        return wiring.TOOL
+        return TOOL
 
     @property
     def _snapshots(self) -> LocalFolder:
@@ -100,15 +101,15 @@ class RehearsedTool:
 
     def plan_rules(self) -> PlanRules:
         """See Tool."""
-        return wiring.plan_rules(self.settings)
+        return plan_rules(self.settings)
 
     def reconcile_rules(self, plan: RunPlan) -> ReconcileRules:
         """See Tool."""
-        return wiring.reconcile_rules(self.settings, plan, full=False, seed=DEFAULT_SEED)
+        return reconcile_rules(self.settings, plan, full=False, seed=DEFAULT_SEED)
 
     def undo_rules(self) -> UndoRules:
         """See Tool."""
-        return wiring.undo_rules(self.settings)
+        return undo_rules(self.settings)
 
     @contextmanager
     def open_source(self, runtime: Runtime) -> Iterator[PointSource]:
@@ -144,14 +145,14 @@ class RehearsedTool:
 
     def provision(self, runtime: Runtime) -> ProvisionReport:
         """See Tool."""
-        return provision_target(self.settings, self._snapshots, wiring.Choices(), runtime)
+        return provision_target(self.settings, self._snapshots, Choices(), runtime)
 
     def migrate(
         self, snapshot: Snapshot, target: Target, runtime: Runtime, *, into_non_empty: bool
     ) -> MigrateReport:
         """See Tool."""
         assert isinstance(target, wiring.CloudflareTarget), "given by `open_target`"
-        choices = wiring.Choices(into_non_empty=into_non_empty)
+        choices = Choices(into_non_empty=into_non_empty)
         with FolderLock(self._snapshots):
             return migrate_snapshot(
                 snapshot, target, self.settings, choices, runtime, folder=self._snapshots
@@ -174,7 +175,7 @@ class RehearsedTool:
             parent = find_parent(self._snapshots, target, SourceScope(None, None), None)
             difference = take_difference(source, parent, options, runtime)
             found = Snapshot(wiring.open_folder(difference.path))
-            choices = wiring.Choices(into_non_empty=True)
+            choices = Choices(into_non_empty=True)
             moved = migrate_snapshot(
                 found, target, self.settings, choices, runtime, folder=self._snapshots
             )
@@ -214,7 +215,7 @@ class RehearsedTool:
         rules = GateRules(
             until_s=until_s,
             age_max_s=AGE_MAX_S_DEFAULT,
-            indexes=wiring.wanted_indexes(chain[0].plan, self.settings),
+            indexes=wanted_indexes(chain[0].plan, self.settings),
             requests_per_5min=self.requests_per_5min,
             pause_s=self.settings.limits.poll_s,
         )
@@ -223,7 +224,7 @@ class RehearsedTool:
     def look(self, run: RunFolder, target: Target, runtime: Runtime) -> MonitorReport:
         """See Tool."""
         rules = LookRules(
-            indexes=wiring.wanted_indexes(run.plan, self.settings),
+            indexes=wanted_indexes(run.plan, self.settings),
             ttl_s=self.settings.kv.ttl_s,
             sample=SAMPLE_DEFAULT,
             seed=1,

@@ -18,6 +18,8 @@ from q2v.output.following import typed_again
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_bytes, format_duration, render
 from q2v.output.route import Route, route_from_snapshot
+from q2v.rules.scope import own_index
+from q2v.rules.stages import TOOL, undo_rules
 from q2v.settings import Settings
 from reconcile.rollback.chain import open_chain
 from reconcile.rollback.later.export import LaterReport, export_later_writes
@@ -35,9 +37,7 @@ def export_later(
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         stack.enter_context(wiring.lock_folder(directory, settings))
         named = wiring.open_named(directory, named_run)
-        opened = find_run(
-            directory, named, wiring.seal_key(settings), own=wiring.own_index(settings)
-        )
+        opened = find_run(directory, named, wiring.seal_key(settings), own=own_index(settings))
         stack.callback(opened.close)
         chain = stack.enter_context(open_chain(opened))
         target = stack.enter_context(
@@ -47,11 +47,11 @@ def export_later(
         report = export_later_writes(
             chain,
             target,
-            wiring.undo_rules(settings),
+            undo_rules(settings),
             Runtime(
                 clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
             ),
-            tool=wiring.TOOL,
+            tool=TOOL,
         )
         route = route_from_snapshot(opened.snapshot, planned_target(opened), clock)
         next_argv = _next_argv(report, opened, settings)

@@ -26,6 +26,8 @@ from q2v.options import (
 from q2v.output.advice import advise
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_duration, render
+from q2v.rules.scope import other_index, own_index
+from q2v.rules.stages import undo_rules
 from q2v.settings import Settings
 from reconcile.reset.reset import ResetReport, ResetRules, open_chains, reset
 
@@ -90,16 +92,14 @@ def command(
         key = wiring.seal_key(settings)
         report = reset(
             directory,
-            stack.enter_context(
-                open_chains(directory, target, key, own=wiring.own_index(settings))
-            ),
+            stack.enter_context(open_chains(directory, target, key, own=own_index(settings))),
             target,
             ResetRules(
-                undo=wiring.undo_rules(settings),
+                undo=undo_rules(settings),
                 allowed=allowed,
                 requests_per_5min=settings.limits.requests_per_5min,
-                own=wiring.own_index(settings),
-                other_index=wiring.other_index(settings),
+                own=own_index(settings),
+                other_index=other_index(settings),
             ),
             Runtime(
                 clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight

@@ -37,6 +37,8 @@ from q2v.output.forced import forced_document, forced_notes
 from q2v.output.progress import open_progress
 from q2v.output.render import Cell, format_duration, render
 from q2v.output.route import Route, configured_target, route_from_snapshot
+from q2v.rules.scope import own_index, settings_of_run
+from q2v.rules.stages import undo_rules
 from q2v.settings import Settings
 from reconcile.naming import SHOWN_MAX, first_named, named_lines
 from reconcile.rollback.chain import open_chain, preview_chain, roll_back_chain
@@ -112,7 +114,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         )
     if not flags["execute"]:
         _refuse_without_execute(flags)
-    settings = wiring.of_run(settings, flags["run"])
+    settings = settings_of_run(settings, flags["run"])
     if flags["export_later_writes"]:
         export_later(
             settings, folder=flags["folder"], named_run=flags["run"], as_json=flags["as_json"]
@@ -125,9 +127,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         stack.enter_context(wiring.lock_folder(directory, settings))
         named = wiring.open_named(directory, flags["run"])
-        opened = find_run(
-            directory, named, wiring.seal_key(settings), own=wiring.own_index(settings)
-        )
+        opened = find_run(directory, named, wiring.seal_key(settings), own=own_index(settings))
         stack.callback(opened.close)
         requests_per_5min = settings.limits.requests_per_5min
         chain = stack.enter_context(open_chain(opened))
@@ -147,7 +147,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             report = roll_back_chain(
                 chain,
                 target,
-                wiring.undo_rules(settings),
+                undo_rules(settings),
                 Runtime(
                     clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
                 ),
@@ -163,7 +163,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         following = following_run(opened, settings, alone=is_shown)
         undo_argv = typed_again(opened, Situation.ROLLING_BACK, settings)
     as_json = flags["as_json"]
-    waits_s = wiring.undo_rules(settings).conflict_wait_s * len(report.runs or (report.run_id,))
+    waits_s = undo_rules(settings).conflict_wait_s * len(report.runs or (report.run_id,))
     shown = Shown(
         report=report,
         manifest=manifest,

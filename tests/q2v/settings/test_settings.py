@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from migrate.errors import UsageError
 from migrate.mapping.transforms.rules import Transform
 from migrate.mapping.value_rules import index_types, truncated_field
-from q2v.options import check_required
 from q2v.output.configured import shown_settings, unknown_environment
+from q2v.rules.required import check_required
 from q2v.settings import BY_KEY, SETTINGS, Setting, Settings
 from tests.docs.settings_table import docs_table
 from tests.q2v.settings.layers import bounds, load, load_settings, refusal, write_config

@@ -7,8 +7,8 @@ from click.testing import CliRunner
 
 from migrate.errors import ExitCode, UsageError
 from migrate.mapping.agreement import idle_rules
-from q2v import wiring
 from q2v.main import cli
+from q2v.rules.stages import mapping_rules
 from q2v.settings import BY_KEY, SETTINGS
 from tests.q2v.settings.layers import bounds, load, refusal
 
@@ -189,4 +189,4 @@ def test_a_seed_that_no_report_could_hold_is_refused_with_its_name(tmp_path: Pat
 def test_a_setting_without_effect_is_named(
     tmp_path: Path, values: dict[str, object], notes: tuple[str, ...]
 ) -> None:
-    assert idle_rules(wiring.mapping_rules(load(tmp_path, values)).by_setting) == notes
+    assert idle_rules(mapping_rules(load(tmp_path, values)).by_setting) == notes

@@ -34,7 +34,6 @@ from q2v.options import (
     TARGET,
     folder_option,
     json_option,
-    refuse_flags,
     takes,
     waive_index_option,
 )
@@ -43,6 +42,8 @@ from q2v.output.following import Following, TargetNow, following_here, following
 from q2v.output.named_files import only_writer
 from q2v.output.progress import open_progress
 from q2v.output.render import render
+from q2v.rules.required import refuse_flags
+from q2v.rules.stages import Choices, plan_rules
 from q2v.settings import Settings
 
 # Before these no run has written anything.
@@ -122,13 +123,13 @@ def command(settings: Settings, **flags: Unpack[Flags]) -> None:
     if out is not None:
         saving.refuse_unset_target(settings, out)
         saving.check_files(out)
-    choices = wiring.Choices(
+    choices = Choices(
         saves=out is not None,
         allow_cast=flags["allow_cast"],
         allow_empty=flags["allow_empty"],
         waived_indexes=frozenset(flags["waived_indexes"]),
     )
-    rules = wiring.plan_rules(settings, choices)
+    rules = plan_rules(settings, choices)
     with ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr, clock))
         runtime = Runtime(
@@ -184,7 +185,7 @@ class Shown:
     following: Following
 
 
-def show(shown: Shown, settings: Settings, choices: wiring.Choices, flags: Flags) -> None:
+def show(shown: Shown, settings: Settings, choices: Choices, flags: Flags) -> None:
     """Save the plan if it fits and --out says so; show it as JSON or as lines.
 
     After a failure the error says what comes next.

@@ -11,12 +11,12 @@ from migrate.plan.census.limits_met import Found, LimitMet, limits_met
 from migrate.plan.make import PlanFindings
 from migrate.provision import TargetState
 from migrate.words import counted
-from q2v import wiring
 from q2v.commands.prepare.plan import transforms_shown
 from q2v.commands.prepare.plan.gathering import PlanResult
 from q2v.commands.prepare.plan.spread_shown import histogram_lines, limit_lines
 from q2v.output.advice import advise
 from q2v.output.configured import shown_settings
+from q2v.rules.stages import mapping_rules
 from q2v.settings import Settings
 
 QUARANTINED_SHOWN_MAX = 20  # lines
@@ -31,7 +31,7 @@ def notes(result: PlanResult, settings: Settings) -> list[str]:
         *_finding_notes(findings, settings.mapping.order_key),
         *_shard_key_notes(findings, settings),
         *result.credentials,
-        *idle_rules(wiring.mapping_rules(settings).by_setting),
+        *idle_rules(mapping_rules(settings).by_setting),
     ]
 
 
@@ -138,7 +138,7 @@ def _finding_notes(findings: PlanFindings, order_key: str) -> Iterator[str]:
 
 
 def _shard_key_notes(findings: PlanFindings, settings: Settings) -> Iterator[str]:
-    if findings.shard_keys and wiring.mapping_rules(settings).shard_key_rule is None:
+    if findings.shard_keys and mapping_rules(settings).shard_key_rule is None:
         yield (
             f"the points are under {counted(findings.shard_keys, 'shard key')}, and no vector will "
             'hold its key: a rule with shard_key = "NAME" in mapping.transform puts it into the '

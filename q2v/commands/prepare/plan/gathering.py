@@ -19,6 +19,7 @@ from q2v import wiring
 from q2v.executors.options import ChosenExecutor
 from q2v.output.following import newest_snapshot
 from q2v.output.route import Route, configured_target, route_from_snapshot, route_from_source
+from q2v.rules.scope import check_snapshot_collection
 from q2v.settings import Settings
 from reconcile.parity.record import MeasuredCut, find_cut
 
@@ -101,7 +102,7 @@ def gather(
             stack.enter_context(wiring.lock_folder(directory, settings))
             found, reading = find_snapshot(directory, named, wiring.seal_key(settings)), None
             executor.check_reached(found.folder)
-            wiring.check_snapshot_collection(found, settings)
+            check_snapshot_collection(found, settings)
             route = route_from_snapshot(found, configured_target(settings), runtime.clock)
             asked = _ask_target(settings, rules, directory, runtime)
             _check_shape(asked, rules.choose_values(found.manifest.vectors), rules)

@@ -33,6 +33,7 @@ from q2v.output.following import Following
 from q2v.output.named_files import Kind, check_result_file
 from q2v.output.render import encode_document
 from q2v.output.route import Route, configured_target
+from q2v.rules.stages import TOOL, Choices
 from q2v.settings import BY_KEY, Settings
 
 _PLAN = Kind("a saved plan", (f'"kind":"{KIND}"'.encode(),))
@@ -92,7 +93,7 @@ def planned_source(route: Route, snapshot: Snapshot | None) -> PlannedSource:
 def save(
     result: PlanResult,
     settings: Settings,
-    choices: wiring.Choices,
+    choices: Choices,
     *,
     snapshot: Snapshot | None,
     shown: Mapping[str, object],
@@ -123,7 +124,7 @@ def _left_out_path(out: Path) -> Path:
 def _plan_of(
     result: PlanResult,
     settings: Settings,
-    choices: wiring.Choices,
+    choices: Choices,
     snapshot: Snapshot | None,
     shown: Mapping[str, object],
 ) -> SavedPlan:
@@ -133,7 +134,7 @@ def _plan_of(
     assert target.account is not None
     assert target.vector_index is not None
     return SavedPlan(
-        tool=wiring.TOOL,
+        tool=TOOL,
         created_at=iso_stamp(wiring.system_clock().wall_s()),
         source=planned_source(result.route, snapshot),
         target=PlannedTarget(
@@ -170,7 +171,7 @@ def open_agreed(
     return AgreedPlan(plan, str(file))
 
 
-def held_to(agreed: AgreedPlan, choices: wiring.Choices, settings: Settings) -> wiring.Choices:
+def held_to(agreed: AgreedPlan, choices: Choices, settings: Settings) -> Choices:
     """The choices with what the plan allows. Raises PreconditionError for other settings."""
     plan, where = agreed.plan, agreed.where
     check_settings(plan, deciding_settings(settings), where)

@@ -3,11 +3,11 @@
 from migrate.model.limits import FREE_KV_WRITES_PER_DAY, FREE_STORED_DIMENSIONS, PRICES_AS_OF
 from migrate.plan.estimate import LINE_MBIT_PER_S, SETTLE_S_MIN
 from migrate.words import counted
-from q2v import wiring
 from q2v.commands.prepare.plan.gathering import PlanResult
 from q2v.commands.prepare.plan.verdict import Verdict
 from q2v.output.advice import advise
 from q2v.output.render import Cell, elsewhere_cells, format_about, format_bytes, format_reasons
+from q2v.rules.stages import mapping_rules
 from q2v.settings import Settings
 
 WIDTH = 80  # characters of a line
@@ -52,7 +52,7 @@ def _counts(result: PlanResult) -> list[tuple[str, Cell]]:
 
 def _shard_key_cells(result: PlanResult, settings: Settings) -> list[tuple[str, Cell]]:
     """How many shard keys there are, and whether a rule takes them; no line without one."""
-    keys, rule = result.findings.shard_keys, wiring.mapping_rules(settings).shard_key_rule
+    keys, rule = result.findings.shard_keys, mapping_rules(settings).shard_key_rule
     if not keys:
         return []
     taken = "in no vector (--details)" if rule is None else f"in the field '{rule.name}'"
