@@ -50,7 +50,10 @@ def entry_differences(expected: KvEntry, found: KvEntry) -> Differences:
 
 
 def _without_removal(metadata: object) -> object:
-    """The metadata without what worker/src/client/entry.ts calls RemovalMetadata; None for none."""
+    """The metadata without a removal in progress; None where nothing else is in it.
+
+    worker/src/client/files/entry.ts calls that part RemovalMetadata.
+    """
     if not isinstance(metadata, dict) or not metadata.keys() >= _REMOVAL:
         return metadata
     return {name: value for name, value in metadata.items() if name not in _REMOVAL} or None

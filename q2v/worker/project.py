@@ -15,8 +15,9 @@ COMPATIBILITY_DATE = "2026-11-01"
 # Taken over as they are, folder by folder; a test compares this with worker/.
 _SOURCES = {
     "kit": "config runtime sandbox serve shim",
-    "src/client": "batches check client entry errors file_index index indexes limits opened_index "
-    "placement removal repair retry rules settle vectors",
+    "src/client": "batches check client errors index limits retry rules",
+    "src/client/files": "entry file_index removal",
+    "src/client/indexes": "indexes opened_index placement repair settle vectors",
     "src": "index",
     "src/verifier": "canonical_json digest index_reader question reading signature unreadable "
     "worker",

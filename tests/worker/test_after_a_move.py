@@ -30,7 +30,7 @@ Json = dict[str, Any]
 def worker_of(bench: Workbench) -> Iterator[RunningWorker]:
     """A Worker with the store, bound to the target of a move."""
     worker = WorkerUnderTest(
-        main=WORKER / "test" / "client" / "worker.ts",
+        main=WORKER / "test" / "client" / "bench" / "worker.ts",
         vectorize={"VECTORIZE_INDEX": bench.index},
         kv={"FILE_VECTOR_INDEX": bench.namespace_id},
     )

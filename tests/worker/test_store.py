@@ -38,7 +38,7 @@ PROMISES = {
 def test_every_test_of_the_workers_side_passes_and_each_promise_of_the_store_has_one(
     tmp_path: Path, which: str
 ) -> None:
-    """Of what repeats `make check` runs a part: worker/test/client/tier.ts."""
+    """Of what repeats `make check` runs a part: worker/test/client/bench/tier.ts."""
     report = tmp_path / "report.json"
     done = run_program(
         node_program(),

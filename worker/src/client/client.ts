@@ -12,6 +12,7 @@
 
 import { inLanes } from "./batches";
 import { type CheckedVector, checkVectors, type FileVector } from "./check";
+import { PreconditionError, UsageError } from "./errors";
 import {
   common,
   type FileEntries,
@@ -22,17 +23,16 @@ import {
   others,
   reduced,
   unnamed,
-} from "./entry";
-import { PreconditionError, UsageError } from "./errors";
-import { FileIndex } from "./file_index";
-import { Indexes, indexNames, type VectorizeBindings } from "./indexes";
+} from "./files/entry";
+import { FileIndex } from "./files/file_index";
+import { idsInDoubt, removalSteps } from "./files/removal";
+import { Indexes, indexNames, type VectorizeBindings } from "./indexes/indexes";
+import { type OpenedIndex, PROCESSED_WITHIN_MS } from "./indexes/opened_index";
+import { findUnlisted, idsThatMayFollow } from "./indexes/repair";
+import type { IndexState } from "./indexes/vectors";
 import { CONNECTIONS } from "./limits";
-import { type OpenedIndex, PROCESSED_WITHIN_MS } from "./opened_index";
-import { idsInDoubt, removalSteps } from "./removal";
-import { findUnlisted, idsThatMayFollow } from "./repair";
 import { DEFAULT_RETRY, type RetryRules } from "./retry";
 import { DEFAULT_RULES, type FileChunk, type FileStoreRules, Naming } from "./rules";
-import type { IndexState } from "./vectors";
 
 /** The rules of the move, and how the services are asked. Only `dimensions` has no default. */
 export type VectorizeClientOptions = Partial<FileStoreRules> &

@@ -14,5 +14,5 @@ export {
   TargetRefusedError,
   UsageError,
 } from "./errors";
-export type { VectorizeBindings } from "./indexes";
+export type { VectorizeBindings } from "./indexes/indexes";
 export { DEFAULT_RULES, type FileChunk, type FileStoreRules } from "./rules";

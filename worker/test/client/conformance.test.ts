@@ -1,6 +1,15 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Bench, type Store } from "./bench";
-import { byFile, CASES, type Case, callOf, chunk, chunks, ofRanges, refusedChunk } from "./cases";
+import { Bench, type Store } from "./bench/bench";
+import {
+  byFile,
+  CASES,
+  type Case,
+  callOf,
+  chunk,
+  chunks,
+  ofRanges,
+  refusedChunk,
+} from "./bench/cases";
 
 let bench: Bench;
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Bench } from "./bench";
-import { chunk, chunks } from "./cases";
+import { Bench } from "./bench/bench";
+import { chunk, chunks } from "./bench/cases";
 import {
   type Call,
   checkConsistent,
@@ -15,8 +15,8 @@ import {
   sweepWrites,
   WHOLE,
   type Where,
-} from "./crashing";
-import { seeds } from "./tier";
+} from "./bench/crashing";
+import { seeds } from "./bench/tier";
 
 let bench: Bench;
 let two: Where;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { Bench } from "./bench";
-import { chunks } from "./cases";
+import { Bench } from "./bench/bench";
+import { chunks } from "./bench/cases";
 
 describe("delays of the live services, at a tenth", () => {
   test("one object remembers what KV and the index do not show yet", async () => {

@@ -2,11 +2,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { VectorizeClient } from "../../src/client";
-import { metadataOf, placeOf } from "../../src/client/entry";
-import { ranked } from "../../src/client/placement";
+import { metadataOf, placeOf } from "../../src/client/files/entry";
+import { ranked } from "../../src/client/indexes/placement";
 import { DEFAULT_RULES, Naming } from "../../src/client/rules";
-import { Bench, type Store } from "./bench";
-import { CASES, type Chunk, chunk, chunks } from "./cases";
+import { Bench, type Store } from "./bench/bench";
+import { CASES, type Chunk, chunk, chunks } from "./bench/cases";
 
 let bench: Bench;
 

@@ -6,9 +6,9 @@ import {
   metadataOf,
   reduced,
   removalIn,
-} from "../../src/client/entry";
+} from "../../src/client/files/entry";
+import { idsInDoubt, removalSteps } from "../../src/client/files/removal";
 import { KV_METADATA_BYTES } from "../../src/client/limits";
-import { idsInDoubt, removalSteps } from "../../src/client/removal";
 import { DEFAULT_RULES, Naming, utf8Bytes } from "../../src/client/rules";
 
 const naming = new Naming({ ...DEFAULT_RULES, dimensions: 32 });

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { batches, inLanes, slices } from "../../src/client/batches";
 import { checkVectors } from "../../src/client/check";
-import { idsThatMayFollow } from "../../src/client/repair";
+import { idsThatMayFollow } from "../../src/client/indexes/repair";
 import { verdictOf } from "../../src/client/retry";
 import { DEFAULT_RULES, keyFault, Naming } from "../../src/client/rules";
-import { CASES, chunk, refusedChunk } from "./cases";
+import { CASES, chunk, refusedChunk } from "./bench/cases";
 
 const RULES = { ...DEFAULT_RULES, dimensions: CASES.rules.dimensions };
 const naming = new Naming(RULES);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Bench } from "./bench";
-import { type Chunk, chunk, chunks } from "./cases";
-import { RUNS_ALL } from "./tier";
+import { Bench } from "./bench/bench";
+import { type Chunk, chunk, chunks } from "./bench/cases";
+import { RUNS_ALL } from "./bench/tier";
 
 const WHOLE = { wholeFiles: true };
 let bench: Bench;

@@ -3,9 +3,9 @@
  * (decision 0076) and the chunks whose vectors a call has begun to remove (decision 0055). Pure.
  */
 
-import { batches } from "./batches";
-import { KV_METADATA_BYTES } from "./limits";
-import { utf8Bytes } from "./rules";
+import { batches } from "../batches";
+import { KV_METADATA_BYTES } from "../limits";
+import { utf8Bytes } from "../rules";
 
 /** File -> ids of vectors. */
 export type FileIds = ReadonlyMap<string, readonly string[]>;

@@ -1,6 +1,6 @@
 /** One index of the store, with what this object has written to it lately. */
 
-import type { CheckedVector } from "./check";
+import type { CheckedVector } from "../check";
 import { LastWrites } from "./settle";
 import type { IndexState, VectorIndex } from "./vectors";
 

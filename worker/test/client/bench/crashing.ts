@@ -1,7 +1,7 @@
 /** Calls that are killed between two subrequests, and what has to hold afterwards. */
 
 import { expect } from "vitest";
-import type { Subrequest } from "../../kit/shim";
+import type { Subrequest } from "../../../kit/shim";
 import type { Bench, Held, Shown, Store } from "./bench";
 import { byFile, type Chunk, chunk, chunks } from "./cases";
 import { RUNS_ALL } from "./tier";

@@ -5,7 +5,11 @@
  * whole, and what this object has written itself counts instead of what KV shows.
  */
 
-import { inLanes, slices } from "./batches";
+import { inLanes, slices } from "../batches";
+import { counted, PreconditionError, RemoteUnavailableError, UsageError } from "../errors";
+import { CONNECTIONS, KV_KEYS_PER_GET, KV_VALUE_BYTES } from "../limits";
+import { type RetryRules, repeat, verdictOf } from "../retry";
+import { type Naming, utf8Bytes } from "../rules";
 import {
   type FileEntries,
   type FileEntry,
@@ -16,10 +20,6 @@ import {
   placeOf,
   removalIn,
 } from "./entry";
-import { counted, PreconditionError, RemoteUnavailableError, UsageError } from "./errors";
-import { CONNECTIONS, KV_KEYS_PER_GET, KV_VALUE_BYTES } from "./limits";
-import { type RetryRules, repeat, verdictOf } from "./retry";
-import { type Naming, utf8Bytes } from "./rules";
 
 /** What this object wrote last for a file. */
 interface Own {

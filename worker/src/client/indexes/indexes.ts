@@ -1,13 +1,13 @@
 /** The vector indexes of a store: one, or several of which each file is in one (decision 0076). */
 
-import { inLanes } from "./batches";
-import type { FileEntries, FileEntry, FileIds } from "./entry";
-import { PreconditionError } from "./errors";
-import { CONNECTIONS, IDS_PER_GET, INDEX_NAME_BYTES } from "./limits";
+import { inLanes } from "../batches";
+import { PreconditionError } from "../errors";
+import type { FileEntries, FileEntry, FileIds } from "../files/entry";
+import { CONNECTIONS, IDS_PER_GET, INDEX_NAME_BYTES } from "../limits";
+import { type Naming, utf8Bytes } from "../rules";
 import { OpenedIndex } from "./opened_index";
 import { ranked } from "./placement";
 import { upFrom } from "./repair";
-import { type Naming, utf8Bytes } from "./rules";
 import { VectorIndex, type VectorIndexRules } from "./vectors";
 
 /** The binding of the one index; or name of each index -> its binding. */

@@ -5,6 +5,7 @@
  * are removed. So an entry never names a vector that was removed, and no vector is forgotten (decision 0055).
  */
 
+import type { Naming } from "../rules";
 import {
   extended,
   type FileEntries,
@@ -13,7 +14,6 @@ import {
   fittingNumbers,
   placeOf,
 } from "./entry";
-import type { Naming } from "./rules";
 
 /** Entries to write, then vectors to remove. */
 export interface RemovalStep {

@@ -5,9 +5,9 @@
  * another one (decision 0048); or one was killed that had begun to remove them (decision 0055).
  */
 
-import { IDS_PER_DELETE, IDS_PER_GET } from "./limits";
+import { IDS_PER_DELETE, IDS_PER_GET } from "../limits";
+import type { Naming } from "../rules";
 import type { OpenedIndex } from "./opened_index";
-import type { Naming } from "./rules";
 
 /** Of the numbers below the highest that an entry lacks, so many are asked for, the lowest first. */
 export const GAPS_MAX = 200;

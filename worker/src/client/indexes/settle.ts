@@ -1,9 +1,9 @@
 /** Wait until readers see what was written last. */
 
-import type { CheckedVector } from "./check";
-import { RemoteUnavailableError } from "./errors";
-import { IDS_PER_GET } from "./limits";
-import { pause } from "./retry";
+import type { CheckedVector } from "../check";
+import { RemoteUnavailableError } from "../errors";
+import { IDS_PER_GET } from "../limits";
+import { pause } from "../retry";
 import type { VectorIndex } from "./vectors";
 
 /** What was accepted last: the mutation, and what each of the last ids holds afterwards. */

@@ -1,11 +1,11 @@
 /** Stores in real `workerd` in front of the sandbox, and what is behind them. */
 
 import { join } from "node:path";
-import { type RunningWorker, startWorker } from "../../kit/runtime";
-import { type RunningSandbox, startSandbox } from "../../kit/sandbox";
-import type { ShimOrders, ShimState, Subrequest } from "../../kit/shim";
-import type { VectorizeClientOptions } from "../../src/client";
-import { ranked } from "../../src/client/placement";
+import { type RunningWorker, startWorker } from "../../../kit/runtime";
+import { type RunningSandbox, startSandbox } from "../../../kit/sandbox";
+import type { ShimOrders, ShimState, Subrequest } from "../../../kit/shim";
+import type { VectorizeClientOptions } from "../../../src/client";
+import { ranked } from "../../../src/client/indexes/placement";
 import { byFile, CASES, type Chunk } from "./cases";
 import { ask } from "./requests";
 import type { Calls, Outcome } from "./worker";

@@ -51,7 +51,7 @@ export interface Cases {
   readonly cases: readonly Case[];
 }
 
-const PATH = join(import.meta.dirname, "../../../tests/conformance/file_store.json");
+const PATH = join(import.meta.dirname, "../../../../tests/conformance/file_store.json");
 export const CASES = JSON.parse(readFileSync(PATH, "utf8")) as Cases;
 
 export interface Chunk {

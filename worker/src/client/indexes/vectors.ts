@@ -1,10 +1,10 @@
 /** The vector index behind a binding: as many requests as its limits ask for, each repeated safely. */
 
-import { batches, inLanes, slices } from "./batches";
-import type { CheckedVector } from "./check";
-import { counted, PreconditionError } from "./errors";
-import { CONNECTIONS, IDS_PER_DELETE, IDS_PER_GET, VECTORS_PER_UPSERT } from "./limits";
-import { type RetryRules, repeat } from "./retry";
+import { batches, inLanes, slices } from "../batches";
+import type { CheckedVector } from "../check";
+import { counted, PreconditionError } from "../errors";
+import { CONNECTIONS, IDS_PER_DELETE, IDS_PER_GET, VECTORS_PER_UPSERT } from "../limits";
+import { type RetryRules, repeat } from "../retry";
 
 /** What the index says about itself. */
 export interface IndexState {

@@ -5,7 +5,7 @@ import {
   type VectorizeBindings,
   VectorizeClient,
   type VectorizeClientOptions,
-} from "../../src/client";
+} from "../../../src/client";
 
 type Env = { readonly FILE_VECTOR_INDEX: KVNamespace } & Readonly<Record<string, Vectorize>>;
 
