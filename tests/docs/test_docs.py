@@ -22,9 +22,9 @@ from q2v.commands import COMMANDS
 from q2v.main import cli
 from q2v.words.drift import DRIFT
 from q2v.words.reasons import REASONS
+from reconcile import session
 from reconcile.gate import criteria
 from reconcile.rollback.manifest import RollbackManifest
-from reconcile.session import Kind as AttemptKind
 from tests.docs.settings_table import docs_table
 from tools import messages, runbook_page
 
@@ -113,6 +113,21 @@ def test_a_page_holds_no_marks_of_a_merge(page: Path) -> None:
     assert [line for line in lines if re.match(r"<{7} |>{7} |={7}$", line)] == []
 
 
+def test_the_index_of_decisions_names_each_of_them_with_its_title() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
+    titles = [re.match(r"# (\d{4}):? (.+)\n", page.read_text(encoding="utf-8")) for page in pages]
+    lines = re.findall(
+        r"^\* \[(\d{4})\]\((\S+)\): (.+?)(?:\. Superseded by .+)?$",
+        _text("docs/decisions/README.md"),
+        re.MULTILINE,
+    )
+
+    assert sorted(lines) == [
+        (title[1], page.name, title[2]) for title, page in zip(titles, pages, strict=True) if title
+    ]
+    assert len(pages) > 80
+
+
 def test_every_make_target_that_the_readme_names_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", _text("Makefile"), flags=re.MULTILINE))
     pages = _text("README.md") + _text("RUNBOOK.md")
@@ -198,7 +213,7 @@ def test_the_formats_page_names_every_journal_entry_and_every_reason() -> None:
     text = _text("docs/formats.md")
 
     assert [kind.value for kind in Kind] == _first_cells(text, "kinds: run")
-    assert [kind.value for kind in AttemptKind] == _first_cells(text, "kinds: reconcile")
+    assert [kind.value for kind in session.Kind] == _first_cells(text, "kinds: reconcile")
     assert [reason.value for reason in Reason] == _first_cells(text, "reasons")
 
 
