@@ -4,8 +4,8 @@
 2. Every file that decides what a round writes is checked before the round is opened in the journal.
 3. An intent is journalled before each upload is sent, and an ack after the answer. An upload
    without an ack is sent again with the same bytes.
-4. A KV entry is written only after its vectors were read back, so a key never names a vector that
-   readers cannot see.
+4. A KV entry is written only after reading back some of the round's last vectors has proved that
+   all of them are processed, so a key never names a vector that readers cannot see.
 5. The counter is written after the KV index: a reader that finds it finds a complete one.
 6. A catch-up deletes a vector last, when no KV entry names it any more.
 

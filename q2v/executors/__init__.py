@@ -1,1 +1,1 @@
-"""Where ranges are read: by this machine, or by the workers of a cluster that exists already."""
+"""Where parts are read, mapped and searched: by this machine, or by the workers of a cluster."""
