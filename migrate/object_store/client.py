@@ -23,7 +23,7 @@ from migrate.object_store.address import Bucket, check_endpoint
 from migrate.object_store.credentials import find_options
 
 if TYPE_CHECKING:
-    from obstore.store import ObjectStore as Obstore
+    import obstore.store
 
 # Of one request without a byte; a part of 100 MB at 1 MB/s takes longer, and is not cut off.
 CONNECT_S = 10
@@ -63,7 +63,9 @@ class ObjectStore:
     exist, RemoteUnavailableError (exit 7) when no attempt succeeds.
     """
 
-    def __init__(self, store: "Obstore", bucket: Bucket, endpoint: str | None = None) -> None:
+    def __init__(
+        self, store: "obstore.store.ObjectStore", bucket: Bucket, endpoint: str | None = None
+    ) -> None:
         """`endpoint` is where requests go; None: to the endpoint of the bucket."""
         self._store = store
         self._endpoint = endpoint or bucket.endpoint or _amazon(bucket.region)
@@ -237,11 +239,11 @@ def _errors() -> Any:
     return exceptions
 
 
-_REPLACED: dict[str, "Obstore"] = {}  # by tests: bucket name -> store
+_REPLACED: dict[str, "obstore.store.ObjectStore"] = {}  # by tests: bucket name -> store
 
 
 @contextmanager
-def use_store(bucket: str, store: "Obstore") -> Iterator[None]:
+def use_store(bucket: str, store: "obstore.store.ObjectStore") -> Iterator[None]:
     """Use this store for the bucket in this process while the block runs; for tests."""
     _REPLACED[bucket] = store
     open_store.cache_clear()

@@ -22,7 +22,7 @@ from migrate.qdrant.retry import (
     CollectionMissing,
     ForeignAnswer,
     PassingFailure,
-    quote,
+    quote_words,
 )
 
 Answer = TypeVar("Answer")
@@ -57,7 +57,7 @@ def ask_client(call: Callable[[], Answer]) -> Answer:
     except (JSONDecodeError, UnicodeDecodeError) as error:
         raise _judge_source(error) from error
     except ValueError as error:  # an embedded store has no errors of its own
-        said = quote(str(error), secret=None)
+        said = quote_words(str(error), secret=None)
         if said.endswith(ABSENT):
             raise CollectionMissing(said) from error
         raise _refused(f"the embedded store refuses: {said}") from error
@@ -65,7 +65,7 @@ def ask_client(call: Callable[[], Answer]) -> Answer:
 
 def _judge(error: ApiException | QdrantException) -> Exception:
     if isinstance(error, ResourceExhaustedResponse):
-        what = f"Qdrant answered 429: {quote(str(error), secret=None)}"
+        what = f"Qdrant answered 429: {quote_words(str(error), secret=None)}"
         if error.retry_after_s > RETRY_AFTER_S_MAX:
             return BudgetExhaustedError(
                 f"{what}; it asks to wait {error.retry_after_s} s",
@@ -76,12 +76,12 @@ def _judge(error: ApiException | QdrantException) -> Exception:
         return _judge_status(error.status_code or 0, error.content)
     if isinstance(error, ResponseHandlingException):
         return _judge_source(error.source)
-    return PassingFailure(f"the client fails: {quote(str(error), secret=None)}")
+    return PassingFailure(f"the client fails: {quote_words(str(error), secret=None)}")
 
 
 def _judge_source(source: Exception) -> Exception:
     """What came instead of an answer: no answer, or one that the client cannot read."""
-    said = quote(str(source), secret=None) or type(source).__name__
+    said = quote_words(str(source), secret=None) or type(source).__name__
     if DISTRUST in said:
         return AccessError(
             f"the server's certificate is not trusted: {said}",
@@ -110,7 +110,7 @@ def _judge_status(status: int, content: bytes) -> Exception:
 
 def _judge_grpc(error: grpc.RpcError) -> Exception:
     code = error.code()
-    what = f"Qdrant answered {code.name}: {quote(error.details() or '', secret=None)}"
+    what = f"Qdrant answered {code.name}: {quote_words(error.details() or '', secret=None)}"
     if code in GRPC_ACCESS:
         return _denied(what)
     if code is grpc.StatusCode.NOT_FOUND:

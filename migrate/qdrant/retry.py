@@ -8,6 +8,7 @@ from typing import TypeVar
 from migrate.errors import BudgetExhaustedError, RemoteUnavailableError
 from migrate.model.stamps import parse_retry_after
 from migrate.ports import Clock
+from migrate.transport.masking import mask_secrets
 from migrate.words import counted
 from migrate.workers.ordered import wait_or_cancel
 from migrate.workers.repeat import retry_on
@@ -84,10 +85,9 @@ class CollectionMissing(Exception):  # noqa: N818 - the source turns it into adv
     """The server does not know the collection."""
 
 
-def quote(text: str, *, secret: str | None) -> str:
+def quote_words(text: str, *, secret: str | None) -> str:
     """A server's text on one line, shortened, without control characters and without the key."""
-    if secret:
-        text = text.replace(secret, "***")
+    text = mask_secrets(text, [secret] if secret else [])
     line = "".join(character if character.isprintable() else " " for character in text)
     line = " ".join(line.split())
     return line[:QUOTED_CHARACTERS_MAX] + ("..." if len(line) > QUOTED_CHARACTERS_MAX else "")

@@ -29,7 +29,7 @@ from migrate.qdrant.retry import (
     ForeignAnswer,
     PageRefusal,
     PassingFailure,
-    quote,
+    quote_words,
     read_retry_after,
 )
 from migrate.qdrant.source import ServerOptions, ServerSource
@@ -263,7 +263,7 @@ class GrpcTransport:
         """What a status other than OK means for a read."""
         code = error.code()
         details = error.details() or ""
-        said = quote(details, secret=self._api_key)
+        said = quote_words(details, secret=self._api_key)
         what = f"{self.url} answered {code.name}: {said}"
         if any(sign in details for sign in DISTRUST):
             return AccessError(
@@ -286,7 +286,7 @@ class GrpcTransport:
         if f"vs. {bound})" in details or "ecompressed message larger" in details:
             return (
                 f"{self.url} answers with more than {bound:,} bytes, the most that q2v itself "
-                f"takes of one answer ({quote(details, secret=self._api_key)})"
+                f"takes of one answer ({quote_words(details, secret=self._api_key)})"
             )
         return what
 

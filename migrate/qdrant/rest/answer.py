@@ -8,7 +8,7 @@ import re
 from contextlib import suppress
 
 from migrate.model.canonical import decode_json
-from migrate.qdrant.retry import quote
+from migrate.qdrant.retry import quote_words
 from migrate.transport.answer_words import words_of
 
 EDGE_BYTES = 4096  # at the start and at the end of a large answer, around its result
@@ -49,4 +49,4 @@ def read_error(status: int, body: bytes) -> str | None:
 
 def show_words(body: bytes, secret: str | None) -> str:
     """The visible text of an answer in one line, shortened, without the key."""
-    return quote(words_of(body), secret=secret) or "(nothing)"
+    return quote_words(words_of(body), secret=secret) or "(nothing)"

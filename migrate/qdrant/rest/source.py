@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import cast
-from urllib.parse import quote as quote_path
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -22,7 +22,7 @@ from migrate.qdrant.retry import (
     ForeignAnswer,
     PageRefusal,
     PassingFailure,
-    quote,
+    quote_words,
     read_retry_after,
 )
 from migrate.qdrant.source import ServerOptions, ServerSource
@@ -70,7 +70,7 @@ class RestTransport:
         address.check_key(api_key)
         address.check_client(options.client)
         self.url, self.urls = address.rest_url, address.urls
-        self._path = f"/collections/{quote_path(collection, safe='')}"
+        self._path = f"/collections/{quote(collection, safe='')}"
         self._clock = clock
         self._options = options
         self._api_key = api_key
@@ -266,7 +266,7 @@ class RestTransport:
         return b"".join(pieces)
 
     def _translate(self, error: httpx.RequestError) -> Exception:
-        text = quote(str(error), secret=self._api_key) or type(error).__name__
+        text = quote_words(str(error), secret=self._api_key) or type(error).__name__
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return AccessError(
                 f"{self.url}: the server's certificate is not trusted: {text}",
@@ -308,12 +308,14 @@ class RestTransport:
 
     def _stranger(self, response: httpx.Response) -> str:
         """A description of the server that answered instead of Qdrant, with its name if given."""
-        name = quote(response.headers.get("Server", ""), secret=self._api_key)
+        name = quote_words(response.headers.get("Server", ""), secret=self._api_key)
         return "something other than Qdrant" + f" (it calls itself '{name}')" * bool(name)
 
     def _redirected(self, response: httpx.Response) -> Exception:
         """The error for a redirect; it names the address without its query, which may be secret."""
-        target = quote(response.headers.get("Location", "").partition("?")[0], secret=self._api_key)
+        target = quote_words(
+            response.headers.get("Location", "").partition("?")[0], secret=self._api_key
+        )
         return RemoteUnavailableError(
             f"{self.url} answered {response.status_code} and redirects to '{target}'",
             remedy="q2v follows no redirects, so that no other server gets the key: put the final "

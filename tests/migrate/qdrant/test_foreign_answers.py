@@ -3,6 +3,7 @@
 The pages of `tests/cases/04-anothers-answer-qdrant`, over real sockets, for REST and gRPC.
 """
 
+import base64
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -152,7 +153,9 @@ def test_qdrants_refusal_of_a_key_is_access_at_once(status: int, body: bytes) ->
 
 @pytest.mark.fault("F04", "X01", "X06")
 def test_words_of_others_are_masked_printable_and_short() -> None:
-    odd = b"<html><body>key " + KEY.encode() + b"\x1b[31m\n" + b"long " * 500 + b"</body></html>"
+    encoded = base64.b64encode(KEY.encode())
+    keys = KEY.encode() + b" " + encoded
+    odd = b"<html><body>key " + keys + b"\x1b[31m\n" + b"long " * 500 + b"</body></html>"
     with rest_server(stored(), api_key=KEY) as server, reading(server) as source:
         server.faults.append(
             Answer(403, body=odd, path="", times=99, headers={"Server": f"x-{KEY}"})
@@ -162,6 +165,7 @@ def test_words_of_others_are_masked_printable_and_short() -> None:
 
     text = str(caught.value)
     assert KEY not in text
+    assert encoded.decode() not in text
     assert text.isprintable()
     assert "<" not in text
     assert len(text) < 600

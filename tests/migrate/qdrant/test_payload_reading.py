@@ -17,9 +17,8 @@ from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.local_folder import LocalFolder
 from tests.harness.fakes.clock import VirtualClock
 from tests.harness.fakes.silence import Silence
-from tests.migrate.qdrant.rest.test_single_point import POINTS as ODD_POINTS
+from tests.migrate.qdrant.rest import test_single_point
 from tests.migrate.qdrant.rest.test_single_point import reading
-from tests.migrate.qdrant.rest.test_single_point import stored as few
 from tests.servers.counting_relay import counting_relay
 from tests.servers.qdrant_grpc import grpc_server
 from tests.servers.qdrant_points import StoredCollection, StoredPoint, larger_than
@@ -109,9 +108,9 @@ def test_a_page_of_payloads_that_is_refused_or_fails_is_halved(transport: Transp
 
 
 @pytest.mark.fault("C08", "F27", "F23")
-@pytest.mark.parametrize("case", ODD_POINTS)
+@pytest.mark.parametrize("case", test_single_point.POINTS)
 def test_a_payload_that_grpc_cannot_carry_is_read_over_rest_without_vectors(case: str) -> None:
-    collection = few(ODD_POINTS[case])
+    collection = test_single_point.stored(test_single_point.POINTS[case])
     with reading(collection, "rest", []) as (source, _):
         whole = source.read_points(None, limit=100)
     with reading(collection, "grpc", []) as (source, _):

@@ -4,8 +4,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-import grpc as grpc_library
 import pytest
+from grpc import RpcError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qdrant_client import QdrantClient, models
@@ -364,6 +364,6 @@ def test_the_official_client_finds_the_test_server_to_be_as_a_server(prefer_grpc
                 assert (record.id, record.shard_key) == (1, key)
                 assert client.count("c", shard_key_selector=key).count == 1
                 assert len(client.retrieve("c", [1], shard_key_selector=key)) == 1
-            refusal = grpc_library.RpcError if prefer_grpc else UnexpectedResponse
+            refusal = RpcError if prefer_grpc else UnexpectedResponse
             with pytest.raises(refusal, match=r"Shard key \S*west\S* not found"):
                 client.scroll("c", shard_key_selector="west")
