@@ -35,7 +35,7 @@ from q2v.output.screen.wrapping import wrapped
 from q2v.output.terminal import can_ask, escape_lines, write_text
 from q2v.settings import BY_KEY, SETTINGS, Setting
 from q2v.settings.loading import CONFIG_NAME, make_settings, read_file
-from q2v.watching import options as watching
+from q2v.watching.options import running_options, take_end_options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -120,7 +120,7 @@ def takes(*keys: str) -> Callable[[click.Command], click.Command]:
                 help=f"Settings file.  [default: {CONFIG_NAME}, if it exists]",
             )
         )
-        command.params += [*with_flag, *watching.running_options()]
+        command.params += [*with_flag, *running_options()]
         if "limits.requests_per_5min" in keys:
             command.params.append(_budget_option())
         _TAKEN[command] = taken
@@ -164,10 +164,10 @@ def taken_by(command: str) -> list[Setting]:
 
 
 def take_unread(words: list[str], invocation: Invocation) -> None:
-    """See `watching.options.take_unread`; nothing for a command without those options."""
+    """See `take_end_options`; nothing for a command without those options."""
     with suppress(ModuleNotFoundError):  # the command is not installed
         if words[0] in COMMANDS and COMMANDS[words[0]].load() in _TAKEN:
-            watching.take_unread(words, invocation)
+            take_end_options(words, invocation)
 
 
 class PlaceType(click.ParamType[Place]):

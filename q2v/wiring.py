@@ -28,7 +28,7 @@ from migrate.object_store.address import (
     is_object_address,
     parse_object_address,
 )
-from migrate.object_store.credentials import SECRETS as STORE_SECRETS
+from migrate.object_store.credentials import STORE_SECRETS
 from migrate.object_store.folder import find_below, object_folder
 from migrate.ports import Clock, PointSource, Progress, Target
 from migrate.qdrant.server import open_server_source

@@ -75,7 +75,7 @@ def run_end_program(words: list[str], code: int, invocation: Invocation) -> None
     run_program(due, encode_document(document))
 
 
-def take_unread(words: list[str], invocation: Invocation) -> None:
+def take_end_options(words: list[str], invocation: Invocation) -> None:
     """Take `--on-failure` and `--progress json` from the words of a command that was refused.
 
     An option that is wrong ends the reading of all others: without this the program for a failure

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 
 from migrate.errors import UsageError
-from migrate.object_store.credentials import SECRETS as STORE_SECRETS
+from migrate.object_store.credentials import STORE_SECRETS
 from q2v.output.terminal import escape_lines, is_formed, write_text
 from q2v.settings import SETTINGS
 

@@ -12,10 +12,10 @@ from migrate.run.folder import RunFolder
 from migrate.storage.folder import Folder, StoredFile
 from migrate.storage.id_files import encode_id, write_lines
 from migrate.storage.layout import COMBINED, DIFFERS, PAGE, REPORT
-from reconcile import page as pages
 from reconcile.diff import DriftKind
 from reconcile.differences import Named
 from reconcile.naming import first_named, write_named
+from reconcile.page import of_reconcile, render_page
 from reconcile.sampling import Coverage
 from reconcile.scan.kv import KvScan
 from reconcile.scan.metadata import IndexFinding, MetadataScan
@@ -218,6 +218,6 @@ def write_report(run: RunFolder, report: ReconcileReport) -> str:
     write_named(folder, report.differs)
     sealed = seal_json(document, run.snapshot.key)
     sha256 = hashlib.sha256(sealed).hexdigest()
-    page = pages.render_page(pages.of_reconcile(run, document, folder, sha256))
+    page = render_page(of_reconcile(run, document, folder, sha256))
     folder.file(PAGE).write(page.encode())
     return folder.file(REPORT).write(sealed)

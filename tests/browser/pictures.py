@@ -12,7 +12,7 @@ from reconcile.page.documents import Documents, FileSum, IdRows, NextStep
 from reconcile.page.render import render_page
 from tests.browser.chromium import Page, opened_page
 from tests.browser.rehearsal_picture import rehearsal_page, rehearsal_screen
-from tests.docs.named import ROOT
+from tests.docs.texts.named import ROOT
 
 FOLDER = ROOT / "docs" / "pictures"
 REHEARSAL_WIDTH = 880  # 100 columns, about as wide as a page of README

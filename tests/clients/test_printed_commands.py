@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from reconcile.rollback import manifest as rollback_manifest
+from reconcile.rollback.manifest import commands_after
 from tests.clients.real_wrangler import Shell, as_worker
 from tests.e2e.older.older_files import OlderRun, older_run
 from tests.harness.running.node import MODULES
@@ -291,7 +291,7 @@ def test_a_counter_key_arrives_as_it_is(moved: OlderRun, shell: Shell, key: str)
     plan = replace(PLAN, writes=replace(PLAN.writes, counter_key=key))
     namespace = {"kv_namespace": moved.environment["Q2V_KV_NAMESPACE_ID"]}
     run: Any = SimpleNamespace(plan=replace(plan, kv_target=namespace))
-    run_all(shell, [shlex.join(rollback_manifest.commands_after(run)[-1])])
+    run_all(shell, [shlex.join(commands_after(run)[-1])])
 
     queries = [record.query for record in moved.sandbox.requests if record.path.endswith("/keys")]
     assert key in [parse_qs(query).get("prefix", [""])[0] for query in queries]

@@ -31,9 +31,9 @@ from migrate.storage.local_folder import LocalFolder
 from q2v.rules.scope import other_index
 from reconcile.gate.record import is_newest_go
 from reconcile.monitor.history import read_history
+from tests.harness import several_world
 from tests.harness.fakes.stepped_store import stored_indexes
 from tests.harness.fakes.steps import NO_SPACE, Fault, Kind, Step
-from tests.harness.several_world import POINTS as SEVERAL_POINTS
 from tests.harness.several_world import SeveralWorld
 from tests.harness.tiers import some_of_each
 from tests.harness.world import POINTS, RESTORED, TARGET, World, WorldClock, open_world
@@ -290,7 +290,7 @@ STAGES = {
             _migrate_each,
             _check_each_moved,
             of=SeveralWorld,
-            points=SEVERAL_POINTS,
+            points=several_world.POINTS,
             every=SEVERAL_EVERY,
         ),
         Stage(
@@ -300,7 +300,7 @@ STAGES = {
             _check_each_undone,
             _roll_back_each,
             of=SeveralWorld,
-            points=SEVERAL_POINTS,
+            points=several_world.POINTS,
             every=SEVERAL_EVERY,
         ),
     )

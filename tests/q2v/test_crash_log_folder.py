@@ -8,12 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 from migrate.errors import ExitCode
-from q2v.commands import COMMANDS as ALL
+from q2v import commands
 from q2v.main import cli
 from tests.harness.running.programs import output_of_python
 
 # All that work in a folder.
-COMMANDS = [name for name in ALL if name != "explain"]
+COMMANDS = [name for name in commands.COMMANDS if name != "explain"]
 # The options of each command are parsed; where its work would begin, there is a bug. Each has a
 # folder of its own to work in, and its words in the settings that are the second argument.
 SCRIPT = """

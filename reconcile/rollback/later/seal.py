@@ -1,11 +1,10 @@
 """Seal what an export has read: parts, the index of its vectors, KV entries, the manifest last."""
 
 import heapq
+import itertools
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from itertools import chain as chained
-from itertools import islice
 
 from migrate.model.digest import SetDigest, digest_points
 from migrate.model.records import Page, Vector, VectorId, VectorSpec
@@ -104,7 +103,7 @@ def write_points(
     for name in folder.child(PARTS).names():  # of a killed process
         folder.child(PARTS).remove(name)
     for first in points:
-        some = chained([first], islice(points, part_rows(specs) - 1))
+        some = itertools.chain([first], itertools.islice(points, part_rows(specs) - 1))
         ordinal, count = len(written.parts), len(written.vectors)
         with folder.child(PARTS).open_to_write(part_name(ordinal)) as file:
             rows, size, sha256 = write_part(file, _pages(some, specs, chosen, written), specs)
@@ -126,7 +125,7 @@ def _pages(
     chosen: str,
     written: WrittenPoints,
 ) -> Iterator[tuple[Page, list[bytes]]]:
-    while some := list(islice(points, PAGE_POINTS)):
+    while some := list(itertools.islice(points, PAGE_POINTS)):
         page = page_of(some, specs, chosen)
         digests = digest_points(page)
         written.digest.add(b"".join(digests))

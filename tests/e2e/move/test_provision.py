@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from migrate.cloudflare.client.base_url import parse_base_url as parse
+from migrate.cloudflare.client.base_url import parse_base_url
 from migrate.errors import ExitCode
 from migrate.storage.folder_lock import FolderLock
 from migrate.storage.local_folder import LocalFolder
@@ -315,7 +315,7 @@ def test_without_a_terminal_it_asks_for_yes(
     monkeypatch.setattr(
         wiring,
         "parse_base_url",
-        lambda *given, **more: replace(parse(*given, **more), loopback=False),
+        lambda *given, **more: replace(parse_base_url(*given, **more), loopback=False),
     )
     refused = bench.run("provision")
     found = titles(bench)

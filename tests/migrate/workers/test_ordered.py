@@ -9,8 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrate.clock import SystemClock
-from migrate.workers.ordered import CancelledError, ahead, in_order, raise_if_cancelled
-from migrate.workers.ordered import wait_or_cancel as wait_wanted
+from migrate.workers.ordered import (
+    CancelledError,
+    ahead,
+    in_order,
+    raise_if_cancelled,
+    wait_or_cancel,
+)
 from tests.harness.fakes.clock import VirtualClock
 from tests.harness.tiers import examples
 
@@ -114,7 +119,7 @@ def test_the_first_error_ends_the_waiting_of_the_others_at_once(
         if item == 2:
             raise BadError
         if waiting is None:
-            wait_wanted(clock, LONG_S)
+            wait_or_cancel(clock, LONG_S)
         while waiting is not None:
             waiting()
             clock.wait(0.01)
@@ -133,7 +138,7 @@ def test_whoever_leaves_early_leaves_no_call_behind(error: type[BaseException]) 
 
     def work(item: int) -> None:
         if item:
-            wait_wanted(clock, LONG_S)
+            wait_or_cancel(clock, LONG_S)
 
     with suppress(error), closing(in_order(work, range(9), width=4)) as results:
         next(results)
@@ -145,14 +150,14 @@ def test_whoever_leaves_early_leaves_no_call_behind(error: type[BaseException]) 
 def test_outside_of_such_a_thread_a_wait_is_a_wait() -> None:
     clock = VirtualClock()
     raise_if_cancelled()
-    wait_wanted(clock, 60.0)
+    wait_or_cancel(clock, 60.0)
 
     assert clock.waits == [60.0]
 
 
 def test_inside_a_wait_is_as_long_as_asked_for() -> None:
     clock = VirtualClock()
-    list(in_order(lambda _: wait_wanted(clock, 1.1), range(2), width=2, threads=1))
+    list(in_order(lambda _: wait_or_cancel(clock, 1.1), range(2), width=2, threads=1))
 
     assert clock.monotonic_s() == pytest.approx(2.2)
 

@@ -20,7 +20,13 @@ from reconcile.page.flow import draw, stations_of
 from reconcile.page.render import render_page
 from reconcile.page.timeline import timeline_of
 from reconcile.page.words import facts_of, period, verdict_of
-from reconcile.report import report as reports
+from reconcile.report.report import (
+    content_classes,
+    id_classes,
+    kv_classes,
+    metadata_classes,
+    source_classes,
+)
 from tests.reconcile.page.documents import KEPT, documents_with, report_with
 
 
@@ -45,11 +51,11 @@ def test_data_in_a_page_has_no_character_of_markup(value: object) -> None:
 
 def test_every_class_of_a_report_has_words() -> None:
     written = [
-        *reports.id_classes(_EMPTY),
-        *reports.content_classes(_EMPTY),
-        *reports.metadata_classes(()),
-        *reports.kv_classes(_EMPTY),
-        *reports.source_classes(_EMPTY),
+        *id_classes(_EMPTY),
+        *content_classes(_EMPTY),
+        *metadata_classes(()),
+        *kv_classes(_EMPTY),
+        *source_classes(_EMPTY),
     ]
 
     assert set(written) - set(CLASSES) == set(FOREIGN_CLASSES)

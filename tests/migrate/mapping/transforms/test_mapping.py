@@ -48,14 +48,14 @@ from tests.harness.strategies import (
     texts,
 )
 from tests.harness.tiers import examples
-from tests.migrate.mapping.transforms.test_rules import RULES as TRANSFORMS
+from tests.migrate.mapping.transforms import test_rules
 from tests.migrate.mapping.transforms.test_rules import SMALL
 
 POINT = PointId(0, 7)
 ANY = replace(RULES, id_template="{point_id}", group_key="", order_key="", hash_key="")
 CONSTANTS = st.builds(Constant, st.sampled_from(["n", "origin"]), st.sampled_from(["x", 1, 0.5]))
 TABLES = st.lists(
-    TRANSFORMS | CONSTANTS,
+    test_rules.RULES | CONSTANTS,
     max_size=4,
     unique_by=(lambda rule: rule.label, lambda rule: rule.makes or rule.label),
 ).map(tuple)

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from q2v.settings.sections import SECTIONS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGES = ("migrate", "reconcile", "q2v", "sandbox")
 _HOLE = "\N{OBJECT REPLACEMENT CHARACTER}"  # where an f-string puts a value
 

@@ -12,7 +12,8 @@ from q2v.commands import COMMANDS
 from q2v.invocation import BUDGET_ENVIRONMENT
 from q2v.main import cli
 from q2v.settings import BY_KEY, SETTINGS
-from tests.docs.named import (
+from tests.docs.settings_table import TAKEN
+from tests.docs.texts.named import (
     COMMAND,
     FLAG,
     MAKE,
@@ -25,7 +26,6 @@ from tests.docs.named import (
     modules,
     reachable,
 )
-from tests.docs.settings_table import TAKEN
 
 # Flags of other programs stand in a command of theirs; the real ones run them in other tests.
 OF_OTHERS = re.compile(

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOUNS = (
     "vectors|points|requests|files|ids|keys|snapshots|parts|runs|entries|uploads|contents|queries|"
     "records|rows|namespaces|pages"

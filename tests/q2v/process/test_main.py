@@ -17,11 +17,10 @@ from typing_extensions import override
 
 from migrate import errors
 from migrate.errors import ExitCode, MigrationError, UnreadablePointError
-from q2v import main as main_module
 from q2v import options
 from q2v.commands import COMMANDS, LazyCommand
 from q2v.invocation import current_invocation
-from q2v.main import LazyGroup
+from q2v.main import LazyGroup, cli
 from q2v.output.logs import PROCESS_MASKER
 from q2v.output.render import render
 
@@ -247,7 +246,7 @@ def test_a_link_in_the_place_of_a_crash_log_is_not_followed(tmp_path: Path) -> N
     ],
 )
 def test_wrong_words_are_usage_errors(words: list[str], finding: str) -> None:
-    result = CliRunner().invoke(main_module.cli, words)
+    result = CliRunner().invoke(cli, words)
 
     assert result.exit_code == ExitCode.USAGE
     assert finding in result.stderr
@@ -259,7 +258,7 @@ def test_wrong_words_are_usage_errors(words: list[str], finding: str) -> None:
     [("worker", "init, remove-steps"), ("fleet", "plan, run, status")],
 )
 def test_the_words_of_an_argument_that_is_missing_are_one_line(command: str, choice: str) -> None:
-    result = CliRunner().invoke(main_module.cli, [command])
+    result = CliRunner().invoke(cli, [command])
 
     assert result.exit_code == ExitCode.USAGE
     assert result.stderr.splitlines()[0].endswith(f"Choose from: {choice}")
@@ -270,7 +269,7 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         words = ["sandbox", "--port", str(port), "--state", str(tmp_path / "state")]
-        result = CliRunner().invoke(main_module.cli, words)
+        result = CliRunner().invoke(cli, words)
 
     assert result.exit_code == ExitCode.USAGE
     first, second = result.stderr.splitlines()
@@ -295,19 +294,19 @@ def test_json_after_the_end_of_options_is_an_argument(tmp_path: Path) -> None:
 
 
 def test_without_a_command_the_help_is_shown_and_nothing_has_succeeded() -> None:
-    result = CliRunner().invoke(main_module.cli, [])
+    result = CliRunner().invoke(cli, [])
 
     assert result.exit_code == ExitCode.USAGE
     assert "Commands:" in result.stderr
 
 
 def test_help_lists_every_command_and_the_table_agrees_with_it() -> None:
-    result = CliRunner().invoke(main_module.cli, ["--help"])
+    result = CliRunner().invoke(cli, ["--help"])
 
     assert result.exit_code == ExitCode.DONE
-    context = click.Context(main_module.cli)
+    context = click.Context(cli)
     for name, entry in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(entry.summary)}$", result.stdout, re.MULTILINE)
         if importlib.util.find_spec(entry.place.partition(":")[0]) is not None:
-            command = main_module.cli.get_command(context, name)
+            command = cli.get_command(context, name)
             assert isinstance(command, click.Command)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.named import ROOT
+from tests.docs.texts.named import ROOT
 
 # The register of a library reference has other words for all of these.
 REFUSED = re.compile(

@@ -1,0 +1,1 @@
+"""What texts of code and pages tell an operator: plain words, counts, advice that works."""

@@ -1,0 +1,1 @@
+"""The command as a process: how it starts, completes words, ends, and with how much memory."""
