@@ -77,7 +77,7 @@ def renamed(path: Path) -> list[str]:
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in node.names
-        if name.asname not in {None, name.name, *ALIASES}
+        if name.asname is not None and name.asname not in {name.name, *ALIASES}
     ]
 
 
