@@ -1,0 +1,1 @@
+"""Programs that test_durable.py runs beside itself, each as a process of its own."""
