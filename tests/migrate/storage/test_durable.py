@@ -25,7 +25,8 @@ from migrate.storage.local_folder import LocalFolder
 from tests.harness.running.programs import start_python
 from tests.migrate.storage.full_disk import file_size_max
 
-HOLDER, LOOKER = (Path(__file__).with_name(f"lock_{name}.py") for name in ("holder", "looker"))
+PROGRAMS = Path(__file__).with_name("other_process")
+HOLDER, LOOKER = PROGRAMS / "lock_holder.py", PROGRAMS / "lock_looker.py"
 ROOT = Path(__file__).parents[3]
 
 
