@@ -23,6 +23,8 @@ from typing import ClassVar
 
 from typing_extensions import override
 
+_RESUMING = "snapshot, migrate, catch-up, reconcile and rollback resume"
+
 
 class ExitCode(IntEnum):
     """Exit codes of `q2v`; RUNBOOK.md tabulates them and a test keeps both equal."""
@@ -45,15 +47,15 @@ class ExitCode(IntEnum):
     DRIFT = 4, "drift found, or rollback conflicts left", "yes"
     PRECONDITION = 5, "a precondition failed", "after a decision"
     ACCESS = 6, "authentication, permission or TLS trust", "with a good token or trust store"
-    UNAVAILABLE = 7, "remote unavailable, retry budget used up", "yes, resumes"
-    BUDGET = 8, "deadline or rate budget used up, or stop file seen", "yes, resumes"
-    LOCAL_IO = 9, "local input or output failed", "after the fix, resumes"
+    UNAVAILABLE = 7, "remote unavailable, retry budget used up", f"yes; {_RESUMING}"
+    BUDGET = 8, "deadline or rate budget used up, or stop file seen", f"yes; {_RESUMING}"
+    LOCAL_IO = 9, "local input or output failed", f"after the fix; {_RESUMING}"
     DAMAGED = 10, "an artefact is damaged", "no: investigate"
     LOCKED = 11, "another run holds the lock", "later"
     FOREIGN = 12, "state of another plan, account, index or format", "no: right folder or new plan"
     INDETERMINATE = 13, "could not read everything, or writes did not settle", "yes"
-    INTERRUPTED = 130, "stopped by SIGINT after a flush", "yes, resumes"
-    TERMINATED = 143, "stopped by SIGTERM or SIGHUP after a flush", "yes, resumes"
+    INTERRUPTED = 130, "stopped by SIGINT after a flush", f"yes; {_RESUMING}"
+    TERMINATED = 143, "stopped by SIGTERM or SIGHUP after a flush", f"yes; {_RESUMING}"
 
 
 class MigrationError(Exception):

@@ -12,8 +12,10 @@ from migrate.storage.disk import NotRegularError, disk
 from migrate.storage.hashed_file import HashedFile, check_same_bytes, hash_open_file
 
 TEMPORARY_SUFFIX = ".q2v-tmp"  # unique to q2v; leftover files with it are deleted
-_REMEDIES = {
-    errno.ENOSPC: "free some disk space, then run the same command again",
+REMEDIES = {
+    errno.ENOSPC: "free some disk space, then run the same command again; `q2v check` says how "
+    "much a snapshot takes",
+    errno.EDQUOT: "free some of your quota there, then run the same command again",
     errno.EROFS: "the file system is read-only: use another --dir",
     errno.EACCES: "make the folder writable for this user, or use another --dir",
     errno.ELOOP: "a link has the name of a file of q2v: put the file itself there",
@@ -30,9 +32,17 @@ def local_io(doing: str, path: Path) -> Iterator[None]:
     except OSError as error:
         code = error.errno or 0
         raise LocalStorageError(
-            f"{doing} {path}: {error.strerror or error}",
-            remedy=_REMEDIES.get(code, "check the disk, then run the same command again"),
+            f"{doing} {path}: {error.strerror or error}{_room(code, path)}",
+            remedy=REMEDIES.get(code, "check the disk, then run the same command again"),
         ) from error
+
+
+def _room(code: int, path: Path) -> str:
+    """How much can still be written, where that is the question."""
+    if code == errno.ENOSPC:
+        with suppress(OSError):
+            return f", {disk().free_bytes(path.parent):,} bytes are free there"
+    return ""
 
 
 def make_folder(path: Path) -> None:

@@ -14,6 +14,7 @@ from q2v.words.answers import answers_in
 from q2v.words.drift import DRIFT, MONITORED
 from q2v.words.entry import Word
 from q2v.words.reasons import REASONS
+from q2v.words.system import system_texts_in
 
 _HOLE = "..."  # in a message, where a value stands
 _EXIT = re.compile(r"exit (?:code )?(\d+)\b")  # as the output writes an exit code
@@ -89,7 +90,7 @@ def look_up(text: str) -> list[Word]:
     named = [word for word in words() if wanted in {_plain(word.name), _plain(word.written_as)}]
     if named or len(wanted.split()) < _WORDS_MIN:
         return named
-    answers = answers_in(wanted)
+    answers = answers_in(wanted) + system_texts_in(wanted)
     found = _sharing(_Text.shares, wanted)
     found = found or [word for word, _ in _known() if wanted in _plain(word.advice)]
     return answers + (found or _sharing(_Text.shares_a_run, wanted) or _nearest(wanted))

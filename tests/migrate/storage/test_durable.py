@@ -1,5 +1,6 @@
 """Files come into being whole and durable, or not at all; a folder has one worker."""
 
+import errno
 import os
 import socket
 import stat
@@ -154,6 +155,14 @@ def test_the_remedy_follows_from_the_failure(code: int, remedy: str) -> None:
 
     assert remedy in caught.value.remedy
     assert caught.value.exit_code == ExitCode.LOCAL_IO
+
+
+def test_a_full_disk_is_named_with_what_is_free(tmp_path: Path) -> None:
+    with (
+        pytest.raises(LocalStorageError, match=r": No space left on device, [\d,]+ bytes are free"),
+        local_io("writing", tmp_path / "x"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextmanager

@@ -74,7 +74,35 @@ def test_an_exit_code_is_explained_by_its_number(code: ExitCode) -> None:
     shown = explain(str(int(code)))
 
     assert code.meaning in shown
-    assert code.run_again in shown
+    assert code.run_again in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("code", ExitCode)
+def test_a_code_that_commands_end_with_that_begin_again_names_those_that_resume(
+    code: ExitCode,
+) -> None:
+    """`q2v plan` ends with 7 too, and does not resume."""
+    assert "resumes" not in code.run_again
+
+
+@pytest.mark.parametrize(
+    ("line", "means", "advice"),
+    [
+        ("No space left on device", "the disk is full", "free some disk space"),
+        ("writing s/part-00001: No space left on device", "the disk is full", "`q2v check`"),
+        ("[Errno 111] Connection refused", "nothing listens", "source.url"),
+        ("[Errno -2] Name or service not known", "no address is known", "source.url"),
+        ("q2v: [SSL: CERTIFICATE_VERIFY_FAILED] certificate", "not trusted", "tls.ca_file"),
+        ("Permission denied", "this user may not", "make the folder writable"),
+    ],
+)
+def test_a_text_of_the_operating_system_is_explained_first(
+    line: str, means: str, advice: str
+) -> None:
+    first = look_up(line)[0]
+
+    assert means in first.means
+    assert advice in first.advice
 
 
 @pytest.mark.parametrize("situation", Situation, ids=lambda one: str(one.name).lower())

@@ -91,7 +91,7 @@ def test_no_row_fails_with_a_code_after_which_the_same_command_is_tried_again(
     criterion: Criterion,
 ) -> None:
     """A gate finds the same again: something has to be done first."""
-    assert "resumes" not in criterion.code.run_again
+    assert "resume" not in criterion.code.run_again
 
 
 def test_what_the_files_say_now_has_no_age() -> None:
