@@ -24,6 +24,7 @@ from migrate.model.canonical import decode_json, encode_canonical_json
 from migrate.model.limits import EXACT_INTEGER_MAX, VECTOR_ID_BYTES_MAX
 from migrate.model.records import PointId, VectorId
 from migrate.plan.target_shape import METRICS
+from migrate.words import counted
 
 NUMBERS = "fiu"  # kinds of arrays: floats and integers; no text, no booleans
 _NO_POINT = PointId(0, 0)  # the id of a stored chunk comes from its metadata alone
@@ -196,11 +197,15 @@ class FileStoreRules:
         with np.errstate(over="ignore"):  # beyond float32 is infinity, which is refused below
             values = np.ascontiguousarray(given, dtype=np.float32)
         if values.shape != (self.dimensions,):
-            found = " x ".join(map(str, values.shape))
+            found = (
+                counted(values.size, "value")
+                if values.ndim == 1
+                else f"an array of shape ({', '.join(map(str, values.shape))})"
+            )
             raise _refused(
                 vector,
-                f"{found} values, the store takes {self.dimensions}",
-                remedy=f"ask the embedding model for {self.dimensions} dimensions",
+                f"{found}, the store takes {counted(self.dimensions, 'value')}",
+                remedy=f"ask the embedding model for {counted(self.dimensions, 'dimension')}",
             )
         if not np.isfinite(values).all():
             raise _refused(vector, "NaN, infinity or a value beyond float32")

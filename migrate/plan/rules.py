@@ -79,7 +79,7 @@ class PlanRules:
             raise UsageError(
                 f"limits.body_bytes from {origin}: found "
                 f"{counted(self.writes.body_bytes, 'byte')}, expected room for one vector: "
-                f"{values.dimensions} values take at least {shortest:,} bytes",
+                f"{counted(values.dimensions, 'value')} take at least {shortest:,} bytes",
                 remedy="raise limits.body_bytes, or remove it (default: 40,000,000 bytes)",
             )
 

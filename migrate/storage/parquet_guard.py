@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from migrate.model.sealed_json import damaged
 from migrate.storage.parquet_pages import read_pages
+from migrate.words import counted
 
 # The values of one row group, decoded. 1,000 rows of 65,536 float32 values are a quarter of it.
 GROUP_BYTES_MAX = 1024 * 1024 * 1024
@@ -126,12 +127,14 @@ def _columns(schema: pa.Schema) -> str:
 
 def _check_rows(metadata: pq.FileMetaData, shape: ParquetShape) -> None:
     if shape.rows is not None and metadata.num_rows != shape.rows:
-        raise ValueError(f"{metadata.num_rows} rows, {shape.rows} expected")
+        raise ValueError(f"{counted(metadata.num_rows, 'row')}, {shape.rows:,} expected")
     groups = [metadata.row_group(ordinal).num_rows for ordinal in range(metadata.num_row_groups)]
     if sum(groups) != metadata.num_rows:
-        raise ValueError(f"{sum(groups)} rows in row groups, {metadata.num_rows} in the footer")
+        found = counted(sum(groups), "row")
+        raise ValueError(f"{found} in row groups, {metadata.num_rows:,} in the footer")
     if any(not 0 < rows <= shape.group_rows_max for rows in groups):
-        raise ValueError(f"a row group of {max(groups):,} rows, at most {shape.group_rows_max:,}")
+        most = counted(max(groups), "row")
+        raise ValueError(f"a row group of {most}, at most {shape.group_rows_max:,}")
     if shape.groups_full and any(rows != shape.group_rows_max for rows in groups[:-1]):
         raise ValueError("a row group that is not full")
 
@@ -159,7 +162,8 @@ def _check_chunk(file: BinaryIO, chunk: pq.ColumnChunkMetaData, rows: int, file_
         <= chunk.num_values
         <= rows + max(0, chunk.total_uncompressed_size) // _VALUE_BYTES_MIN
     ):
-        raise ValueError(f"{chunk.num_values:,} values in {chunk.total_uncompressed_size:,} B")
+        found = counted(chunk.num_values, "value")
+        raise ValueError(f"{found} in {chunk.total_uncompressed_size:,} B")
     start, length = chunk.data_page_offset, chunk.total_compressed_size
     if start < len(_MAGIC) or length < 0 or start + length > file_bytes:
         raise ValueError("pages outside the file")
@@ -171,6 +175,6 @@ def _check_chunk(file: BinaryIO, chunk: pq.ColumnChunkMetaData, rows: int, file_
             raise ValueError(f"a page of encoding {page.encoding}")
     if (values, uncompressed) != (chunk.num_values, chunk.total_uncompressed_size):
         raise ValueError(
-            f"pages of {values:,} values in {uncompressed:,} B, the footer says "
+            f"pages of {counted(values, 'value')} in {uncompressed:,} B, the footer says "
             f"{chunk.num_values:,} in {chunk.total_uncompressed_size:,}"
         )

@@ -91,7 +91,8 @@ def read_queries(stored: StoredFile, dimensions: int) -> NamedQueries:
         case _:
             raise _refused(stored, "no matrix of floating-point numbers", dimensions)
     if width != dimensions or count > QUERIES_MAX:
-        raise _refused(stored, f"{counted(count, 'vector')} of {width:,} values", dimensions)
+        found = f"{counted(count, 'vector')} of {counted(width, 'value')}"
+        raise _refused(stored, found, dimensions)
     with np.errstate(over="ignore"):  # what no float32 can hold is refused as infinity below
         values = np.ascontiguousarray(found, dtype=np.float32)
     bad = np.flatnonzero(~(np.isfinite(values).all(axis=1) & values.any(axis=1)))

@@ -43,6 +43,7 @@ from migrate.model.records import (
 )
 from migrate.run.folder import RunFolder
 from migrate.snapshot.folder import Snapshot
+from migrate.words import counted
 
 # Qdrant takes a squared length this near to 1 as 1, and does not normalise one this near to 0.
 UNIT_TOLERANCE = 1e-6
@@ -312,8 +313,8 @@ def why_no_return(run: RunFolder) -> str:
     spec, dimensions = chosen_spec(run), run.plan.values.dimensions
     if spec.dimensions != dimensions:
         return (
-            f"the vector index holds {dimensions} values of a vector, the collection "
-            f"{spec.dimensions}"
+            f"the vector index holds {counted(dimensions, 'value')} of a vector, the collection "
+            f"{spec.dimensions:,}"
         )
     if spec.datatype == "uint8":
         return "the collection holds uint8 values, the vector index float32"

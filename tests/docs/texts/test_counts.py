@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 NOUNS = (
     "vectors|points|requests|files|ids|keys|snapshots|parts|runs|entries|uploads|contents|queries|"
-    "records|rows|namespaces|pages"
+    "records|rows|namespaces|pages|values"
 )
 BY_HAND = re.compile(rf"\{{(?!counted\(|subject\()[^{{}}]+\}} (?:KV )?(?:{NOUNS})\b")
 # There the number is a limit above one, a text, a rate, or two words share it.
@@ -15,10 +15,10 @@ ELSEWHERE = {
     "migrate/check/target.py",
     "migrate/cloudflare/verifier/protocol.py",
     "migrate/mapping/shapes/proposal.py",
+    "migrate/mapping/values.py",
     "migrate/qdrant/collection.py",
     "migrate/snapshot/manifest.py",
     "migrate/qdrant/page_reader.py",
-    "migrate/storage/parquet_guard.py",
     "q2v/commands/move/confirm.py",
     "q2v/output/forced.py",
     "reconcile/gate/files.py",

@@ -124,7 +124,7 @@ def test_a_vector_that_cannot_be_stored_is_named_and_nothing_is_sent(backend: Ba
 def test_the_number_of_values_found_and_expected_is_said(backend: Backend) -> None:
     store = backend.open()
 
-    with pytest.raises(UsageError, match="3072 values, the store takes 32") as refused:
+    with pytest.raises(UsageError, match="3,072 values, the store takes 32 values") as refused:
         store.upsert_vectors([refused_vector({"values": 3072})])
     assert "ask the embedding model for 32 dimensions" in refused.value.remedy
 

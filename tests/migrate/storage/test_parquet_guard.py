@@ -199,7 +199,7 @@ def test_row_counts_that_the_footer_makes_up_are_refused(tmp_path: Path) -> None
     assert len(zigzag(500)) == len(zigzag(8191))
     tampered(path, lambda was: was[:-length] + was[-length:].replace(zigzag(500), zigzag(8191)))
 
-    refused(path, 500, "8191 rows, 500 expected")
+    refused(path, 500, "8,191 rows, 500 expected")
     refused(path, 8191, "a row group of 8,191 rows, at most 500")
 
 
