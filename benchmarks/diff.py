@@ -24,13 +24,13 @@ from benchmarks.measure import Demand, Line
 from migrate.model.records import VectorId
 from migrate.plan.record import TargetsFile
 from migrate.run.targets import (
-    ROW_GROUP_ROWS,
     TARGETS_SCHEMA,
     Selection,
     read_targets,
     write_targets,
 )
 from migrate.storage.local_folder import LocalFolder
+from migrate.storage.parquet.row_files import ROW_GROUP_ROWS
 from migrate.tables.target_ids import ID_COLUMNS, MEMORY_MB, ListedIds
 
 VECTORS = 10_000_000

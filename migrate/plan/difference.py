@@ -6,11 +6,10 @@ the plan and names all of it, so that no later step has to compare again.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from migrate.errors import PreconditionError
 from migrate.model.digest import DIGEST_BYTES
@@ -18,14 +17,11 @@ from migrate.model.records import VectorId
 from migrate.model.sealed_json import damaged
 from migrate.plan.record import BaseRun
 from migrate.plan.rules import DELETES_ALWAYS
-from migrate.snapshot.parts import abandon_writer
 from migrate.storage.folder import StoredFile
-from migrate.storage.hashed_file import hash_open_file
-from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
+from migrate.storage.parquet.row_files import RowFile, read_rows, write_rows
 from migrate.tables.plan_ids import IdTable
 from migrate.words import counted
 
-ROW_GROUP_ROWS = 50_000
 _REMEDY = (
     "restore the file from a copy; without it, the run can neither be continued nor rolled back"
 )
@@ -78,31 +74,20 @@ def write_difference(stored: StoredFile, comparison: Comparison, base: BaseRun) 
     """
     table = comparison.table
     table.compare_with(comparison.former)
-    counts = {_WRITE: 0, _REMOVE: 0, _FILE: 0, _GONE: 0}
-    with stored.open_to_write() as file:
-        writer = pq.ParquetWriter(
-            file, _SCHEMA, compression="zstd", compression_level=1, use_dictionary=False
-        )
-        try:
-            held: list[_Row] = []
-            for row in _rows(table):
-                counts[str(row["what"])] += 1
-                held.append(row)
-                if len(held) == ROW_GROUP_ROWS:
-                    writer.write_table(pa.Table.from_pylist(held, schema=_SCHEMA))
-                    held = []
-            if held:
-                writer.write_table(pa.Table.from_pylist(held, schema=_SCHEMA))
-            writer.close()
-        except BaseException:
-            abandon_writer(writer)
-            raise
+    counts = dict.fromkeys((_WRITE, _REMOVE, _FILE, _GONE), 0)
+
+    def to_table(rows: Sequence[_Row]) -> pa.Table:
+        for row in rows:
+            counts[str(row["what"])] += 1
+        return pa.Table.from_pylist(rows, schema=_SCHEMA)
+
+    size, sha256 = write_rows(stored, _SCHEMA, _rows(table), to_table)
     found = replace(
         base,
         written=counts[_WRITE],
         removed=counts[_REMOVE],
-        bytes=file.bytes,
-        sha256=file.sha256,
+        bytes=size,
+        sha256=sha256,
     )
     _check_removals(found, comparison)
     return found
@@ -135,13 +120,14 @@ def _check_removals(base: BaseRun, comparison: Comparison) -> None:
 
 def read_difference(stored: StoredFile, base: BaseRun) -> Difference:
     """The content of the file. Raises ArtefactDamagedError when it is not that of the plan."""
-    if not stored.is_there():
-        raise damaged(str(stored), "the file is missing", remedy=_REMEDY)
+    sealed = RowFile(
+        rows=None, bytes=base.bytes, sha256=base.sha256, named_by="the plan", remedy=_REMEDY
+    )
     rows: dict[int, VectorId] = {}
     removals: list[Removal] = []
     files: list[str] = []
     gone: list[str] = []
-    for what, row, vector_id, file, digest in _read(stored, base):
+    for what, row, vector_id, file, digest in read_rows(stored, _SCHEMA, sealed, _in_columns):
         match what:
             case "write":
                 rows[row] = VectorId(vector_id)
@@ -158,15 +144,5 @@ def read_difference(stored: StoredFile, base: BaseRun) -> Difference:
     )
 
 
-def _read(stored: StoredFile, base: BaseRun) -> Iterator[tuple[str, int, str, str, bytes]]:
-    shape = ParquetShape(schema=_SCHEMA, rows=None, group_rows_max=ROW_GROUP_ROWS, groups_full=True)
-    with stored.open_to_read() as opened:
-        # Hashed and parsed through one open handle, so that it is the same file.
-        if hash_open_file(opened) != (base.bytes, base.sha256):
-            raise damaged(str(stored), "not the bytes that the plan names", remedy=_REMEDY)
-        parquet = open_parquet(opened, str(stored), shape)
-        for group in range(parquet.num_row_groups):
-            with arrow_damage(str(stored)):
-                table = parquet.read_row_group(group, use_threads=False)
-                columns = [column.to_pylist() for column in table.columns]
-            yield from zip(*columns, strict=True)
+def _in_columns(table: pa.Table) -> Iterator[tuple[str, int, str, str, bytes]]:
+    return zip(*(column.to_pylist() for column in table.columns), strict=True)

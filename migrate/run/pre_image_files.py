@@ -13,7 +13,7 @@ from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.model.sealed_json import damaged
 from migrate.storage.folder import StoredFile
 from migrate.storage.hashed_file import hash_open_file
-from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
+from migrate.storage.parquet.guard import ParquetShape, arrow_damage, open_parquet
 
 PRE_IMAGES_REMEDY = (
     "restore the file from a copy; without it, this run can write nothing more and cannot be "

@@ -16,15 +16,14 @@ from migrate.mapping.rules import MappingRules
 from migrate.model.digest import DIGEST_BYTES
 from migrate.model.sealed_json import damaged
 from migrate.plan.record import TargetsFile
-from migrate.snapshot.parts import abandon_writer
 from migrate.storage.folder import StoredFile
 from migrate.storage.hashed_file import hash_open_file
-from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
+from migrate.storage.parquet.guard import ParquetShape, arrow_damage, open_parquet
+from migrate.storage.parquet.row_files import ROW_GROUP_ROWS, abandon_writer
 
 TARGETS_FORMAT = 1
 NAMESPACES_FORMAT = 2  # with the namespace of each vector
 # About 6 MB decoded: it fits in memory, and is a good size for one statement of a database.
-ROW_GROUP_ROWS = 50_000
 TARGETS_SCHEMA = pa.schema(
     [
         pa.field("row", pa.int64(), nullable=False),

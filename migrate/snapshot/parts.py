@@ -1,7 +1,7 @@
 """Write and read one Parquet part of a snapshot; the same points give the same bytes."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO
@@ -25,12 +25,13 @@ from migrate.snapshot.columns import (
 from migrate.snapshot.manifest import PartRecord
 from migrate.storage.folder import StoredFile
 from migrate.storage.hashed_file import HashedFile, hash_open_file
-from migrate.storage.parquet_guard import (
+from migrate.storage.parquet.guard import (
     GROUP_BYTES_MAX,
     ParquetShape,
     arrow_damage,
     open_parquet,
 )
+from migrate.storage.parquet.row_files import abandon_writer
 from migrate.words import counted
 
 # Below the limit of a reader, because Parquet adds lengths and levels to the values.
@@ -38,7 +39,6 @@ _WRITTEN_GROUP_BYTES_MAX = GROUP_BYTES_MAX // 8 * 7
 # 1 MiB of float32, which is one data page. Written at once, not in pieces of 1,024 values as by
 # default, a group takes a tenth less CPU.
 _VALUES_AT_ONCE = 1 << 18
-
 
 RESTORE_REMEDY = "restore the file from a copy"
 
@@ -61,16 +61,6 @@ def cut_rows(rows: SnapshotRows, first_row: int, end_row: int) -> SnapshotRows:
     return SnapshotRows(
         rows.first_row + start, take_rows(rows.page, start, end), rows.digests[start:end]
     )
-
-
-def abandon_writer(writer: pq.ParquetWriter) -> None:
-    """Abandon a Parquet file that will not be finished, while the file is open.
-
-    Otherwise the library tries to finish it during garbage collection and writes to stderr.
-    """
-    with suppress(OSError, pa.ArrowException):
-        writer.close()
-    writer.is_open = False
 
 
 class PartWriter:

@@ -13,18 +13,13 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from migrate.model.digest import DIGEST_BYTES
 from migrate.model.records import PointId
-from migrate.model.sealed_json import damaged
 from migrate.snapshot.manifest import ChangesRecord
-from migrate.snapshot.parts import abandon_writer
 from migrate.storage.folder import StoredFile
-from migrate.storage.hashed_file import hash_open_file
-from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
+from migrate.storage.parquet.row_files import RowFile, read_rows, write_rows
 
-ROW_GROUP_ROWS = 50_000
 NO_ROW = -1
 CHANGES_REMEDY = "restore the file from a copy; without it, the snapshot cannot be read"
 _SCHEMA = pa.schema(
@@ -60,30 +55,19 @@ class Change:
 def write_changes(stored: StoredFile, changes: Iterable[Change]) -> ChangesRecord:
     """Write the changes, which are in id order, durably. The same changes give the same bytes."""
     counts = dict.fromkeys(ChangeKind, 0)
-    with stored.open_to_write() as file:
-        writer = pq.ParquetWriter(
-            file, _SCHEMA, compression="zstd", compression_level=1, use_dictionary=False
-        )
-        try:
-            held: list[Change] = []
-            for change in changes:
-                counts[change.kind] += 1
-                held.append(change)
-                if len(held) == ROW_GROUP_ROWS:
-                    writer.write_table(_table(held), row_group_size=ROW_GROUP_ROWS)
-                    held = []
-            if held:
-                writer.write_table(_table(held), row_group_size=ROW_GROUP_ROWS)
-            writer.close()
-        except BaseException:
-            abandon_writer(writer)
-            raise
+
+    def table(some: Sequence[Change]) -> pa.Table:
+        for change in some:
+            counts[change.kind] += 1
+        return _table(some)
+
+    size, sha256 = write_rows(stored, _SCHEMA, changes, table)
     return ChangesRecord(
         added=counts[ChangeKind.ADDED],
         changed=counts[ChangeKind.CHANGED],
         deleted=counts[ChangeKind.DELETED],
-        bytes=file.bytes,
-        sha256=file.sha256,
+        bytes=size,
+        sha256=sha256,
     )
 
 
@@ -100,28 +84,21 @@ def _table(changes: Sequence[Change]) -> pa.Table:
 
 
 def read_changes(stored: StoredFile, expected: ChangesRecord) -> Iterator[Change]:
-    """The changes, in id order. Raises ArtefactDamagedError before the first for a changed file.
-
-    The file is hashed and parsed through one open handle, so that it is the same file.
-    """
-    if not stored.is_there():
-        raise damaged(str(stored), "the file is missing", remedy=CHANGES_REMEDY)
-    shape = ParquetShape(
-        schema=_SCHEMA, rows=expected.rows, group_rows_max=ROW_GROUP_ROWS, groups_full=True
+    """The changes, in id order. Raises ArtefactDamagedError before the first for a changed file."""
+    sealed = RowFile(
+        rows=expected.rows,
+        bytes=expected.bytes,
+        sha256=expected.sha256,
+        named_by="the manifest",
+        remedy=CHANGES_REMEDY,
     )
-    with stored.open_to_read() as file:
-        if hash_open_file(file) != (expected.bytes, expected.sha256):
-            raise damaged(str(stored), "not the bytes of the manifest", remedy=CHANGES_REMEDY)
-        parquet = open_parquet(file, str(stored), shape)
-        for group in range(parquet.num_row_groups):
-            with arrow_damage(str(stored)):
-                table = parquet.read_row_group(group, use_threads=False)
-                columns = [column.to_pylist() for column in table.columns]
-                changes = [
-                    Change(PointId.from_text(text, kind), ChangeKind(change), row, former)
-                    for text, kind, change, row, former in zip(*columns, strict=True)
-                ]
-            yield from changes
+    return read_rows(stored, _SCHEMA, sealed, _changes)
+
+
+def _changes(table: pa.Table) -> Iterator[Change]:
+    columns = [column.to_pylist() for column in table.columns]
+    for text, kind, change, row, former in zip(*columns, strict=True):
+        yield Change(PointId.from_text(text, kind), ChangeKind(change), row, former)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,20 @@
 """later.parquet of an export: which vector each point was, and what became of it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from migrate.model.digest import DIGEST_BYTES
 from migrate.model.records import PointId, VectorId
 from migrate.model.sealed_json import damaged
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.manifest import FileRecord
-from migrate.snapshot.parts import RESTORE_REMEDY, abandon_writer
+from migrate.snapshot.parts import RESTORE_REMEDY
 from migrate.storage.folder import StoredFile
-from migrate.storage.hashed_file import hash_open_file
 from migrate.storage.layout import LATER_INDEX
-from migrate.storage.parquet_guard import ParquetShape, arrow_damage, open_parquet
+from migrate.storage.parquet.row_files import RowFile, read_rows, write_rows
 
-ROW_GROUP_ROWS = 50_000
 _SCHEMA = pa.schema(
     [
         pa.field("point_id", pa.string(), nullable=False),
@@ -50,25 +47,14 @@ class LaterVector:
 def write_index(stored: StoredFile, vectors: Iterable[LaterVector]) -> FileRecord:
     """Write the file durably. The same vectors give the same bytes."""
     rows = 0
-    with stored.open_to_write() as file:
-        writer = pq.ParquetWriter(
-            file, _SCHEMA, compression="zstd", compression_level=1, use_dictionary=False
-        )
-        try:
-            held: list[dict[str, object]] = []
-            for vector in vectors:
-                held.append(_row(vector))
-                rows += 1
-                if len(held) == ROW_GROUP_ROWS:
-                    writer.write_table(pa.Table.from_pylist(held, schema=_SCHEMA))
-                    held = []
-            if held:
-                writer.write_table(pa.Table.from_pylist(held, schema=_SCHEMA))
-            writer.close()
-        except BaseException:
-            abandon_writer(writer)
-            raise
-    return FileRecord(name=stored.name, rows=rows, bytes=file.bytes, sha256=file.sha256)
+
+    def table(some: Sequence[LaterVector]) -> pa.Table:
+        nonlocal rows
+        rows += len(some)
+        return pa.Table.from_pylist([_row(vector) for vector in some], schema=_SCHEMA)
+
+    size, sha256 = write_rows(stored, _SCHEMA, vectors, table)
+    return FileRecord(name=stored.name, rows=rows, bytes=size, sha256=sha256)
 
 
 def _row(vector: LaterVector) -> dict[str, object]:
@@ -88,24 +74,18 @@ def _row(vector: LaterVector) -> dict[str, object]:
 def read_index(export: Snapshot) -> Iterator[LaterVector]:
     """The vectors of a sealed export: points in id order, then what was deleted.
 
-    The file is hashed and parsed through one open handle. Raises ArtefactDamagedError.
+    Raises ArtefactDamagedError for another file than the manifest names.
     """
     expected = file_of(export, LATER_INDEX)
-    stored = export.folder.file(LATER_INDEX)
-    if not stored.is_there():
-        raise damaged(str(stored), "the file is missing", remedy=RESTORE_REMEDY)
-    shape = ParquetShape(
-        schema=_SCHEMA, rows=expected.rows, group_rows_max=ROW_GROUP_ROWS, groups_full=True
+    sealed = RowFile(
+        rows=expected.rows,
+        bytes=expected.bytes,
+        sha256=expected.sha256,
+        named_by="the manifest",
+        remedy=RESTORE_REMEDY,
     )
-    with stored.open_to_read() as file:
-        if hash_open_file(file) != (expected.bytes, expected.sha256):
-            raise damaged(str(stored), "not the bytes of the manifest", remedy=RESTORE_REMEDY)
-        parquet = open_parquet(file, str(stored), shape)
-        for group in range(parquet.num_row_groups):
-            with arrow_damage(str(stored)):
-                rows = parquet.read_row_group(group, use_threads=False).to_pylist()
-                vectors = [_vector(row) for row in rows]
-            yield from vectors
+    stored = export.folder.file(LATER_INDEX)
+    return read_rows(stored, _SCHEMA, sealed, lambda table: map(_vector, table.to_pylist()))
 
 
 def _vector(row: dict[str, object]) -> LaterVector:

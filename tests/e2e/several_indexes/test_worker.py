@@ -34,7 +34,7 @@ BINDINGS = dict(zip(INDEXES, ("VECTORIZE_INDEX", "SECOND_INDEX", "THIRD_INDEX"),
 def worker_of(both: Several) -> Iterator[RunningWorker]:
     """A Worker with the store over all indexes."""
     worker = WorkerUnderTest(
-        main=WORKER / "test" / "client" / "worker.ts",
+        main=WORKER / "test" / "client" / "bench" / "worker.ts",
         vectorize={binding: index for index, binding in BINDINGS.items()},
         kv={"FILE_VECTOR_INDEX": both.bench.namespace_id},
     )

@@ -28,11 +28,11 @@ from migrate.snapshot import parts
 from migrate.snapshot.columns import RowGroup, part_schema
 from migrate.snapshot.manifest import PartRecord
 from migrate.snapshot.parts import PartWriter, read_digests, read_part
-from migrate.storage import parquet_guard
 from migrate.storage.durable import file_sha256
 from migrate.storage.folder import StoredFile
 from migrate.storage.hashed_file import hash_open_file
 from migrate.storage.local_folder import local_file
+from migrate.storage.parquet import guard
 from tests.harness.strategies import SPECS
 from tests.harness.tiers import examples
 from tests.migrate.snapshot.test_parts import pieces, whole_page
@@ -118,9 +118,9 @@ def test_a_column_that_decompresses_beyond_the_cap_is_refused(
     assert path.stat().st_size < MEMORY_MAX // 100
     total = pq.read_metadata(path).row_group(0).total_byte_size
 
-    monkeypatch.setattr(parquet_guard, "GROUP_BYTES_MAX", total)
+    monkeypatch.setattr(guard, "GROUP_BYTES_MAX", total)
     read(path, 500)
-    monkeypatch.setattr(parquet_guard, "GROUP_BYTES_MAX", total - 1)
+    monkeypatch.setattr(guard, "GROUP_BYTES_MAX", total - 1)
     refused(path, 500, f"row group 0 of {total:,} B, at most {total - 1:,}")
 
 
@@ -329,9 +329,9 @@ def test_a_footer_that_is_too_long_is_refused(
     pq.write_table(rows(10), path, **OPTIONS)
     length = int.from_bytes(path.read_bytes()[-8:-4], "little")
 
-    monkeypatch.setattr(parquet_guard, "FOOTER_BYTES_MAX", length)
+    monkeypatch.setattr(guard, "FOOTER_BYTES_MAX", length)
     read(path, 10)
-    monkeypatch.setattr(parquet_guard, "FOOTER_BYTES_MAX", length - 1)
+    monkeypatch.setattr(guard, "FOOTER_BYTES_MAX", length - 1)
     refused(path, 10, f"a footer of {length:,} B")
 
 

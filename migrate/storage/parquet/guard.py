@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from migrate.model.sealed_json import damaged
-from migrate.storage.parquet_pages import read_pages
+from migrate.storage.parquet.pages import read_pages
 from migrate.words import counted
 
 # The values of one row group, decoded. 1,000 rows of 65,536 float32 values are a quarter of it.
