@@ -9,6 +9,7 @@ from pathlib import Path
 
 from q2v.invocation import DEFAULT_FOLDER, Invocation, current_invocation
 from q2v.options import taken_by
+from q2v.output.configured import lying_beside
 from q2v.settings import Settings
 
 _COMMAND = re.compile(r"`(q2v [^`]+)`")
@@ -157,6 +158,9 @@ def options_for(
         elif settings.is_typed(setting.key) and setting.flag is not None:
             value = settings.value(setting.key)
             options.append((setting.flag, *([] if value is True else [_as_typed(value)])))
+        elif setting.key == "source.path":
+            beside = lying_beside(setting.key, settings, config)
+            options += [] if beside is None else [("--source-path", str(beside))]
     return [word for option in options if option[0] not in given for word in option]
 
 

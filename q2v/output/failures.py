@@ -82,6 +82,11 @@ def _explain_refusal(error: MigrationError, invocation: Invocation) -> Failure:
         from q2v.output.advice import advise  # noqa: PLC0415
 
         what, remedy = advise(what, invocation), advise(remedy, invocation)
+    if invocation.config is not None:
+        from q2v.output.configured import hint_about  # noqa: PLC0415 - as above
+
+        hint = hint_about(what, invocation.settings, invocation.config)
+        remedy = hint or remedy
     return Failure(exit_code=error.exit_code, what=what, remedy=remedy)
 
 

@@ -18,10 +18,10 @@ from migrate.plan.rules import PlanRules
 from migrate.ports import Clock, PointSource, Progress
 from migrate.storage.folder import WorkFolder
 from q2v import wiring
-from q2v.invocation import Place
+from q2v.invocation import Place, current_invocation
 from q2v.options import PLANNING, SEAL, SOURCE, TARGET, VERIFIER, folder_option, json_option, takes
 from q2v.output.advice import advise
-from q2v.output.configured import unknown_environment
+from q2v.output.configured import hint_about, unknown_environment
 from q2v.output.following import Following, TargetNow, following_here
 from q2v.output.progress import open_progress
 from q2v.output.render import write_document, write_texts
@@ -150,7 +150,8 @@ class _Look:
 
         account = rows.look("token", opened)
         if account is None:
-            rows.skip(OF_A_TARGET, "no token to ask with")
+            others = (name for name in OF_A_TARGET if name != "token")
+            rows.skip(others, "no token to ask with")
             return None
         http, budget, text = account
         try:
@@ -229,7 +230,7 @@ def _document(rows: Rows) -> dict[str, object]:
                 "name": row.name,
                 "state": row.state.value,
                 "found": row.found,
-                "advice": advise(row.advice) or None,
+                "advice": _advice_of(row) or None,
                 "exit_code": int(row.exit_code),
             }
             for row in rows.all
@@ -248,8 +249,14 @@ def _table_rows(rows: Iterable[Row]) -> Iterator[TableRow]:
             yield TableRow(mark=state.value, name="", text=f"{names}: {found}")
             continue
         for row in group:
-            advice = advise(row.advice)
+            advice = _advice_of(row)
             yield TableRow(mark=state.value, name=row.name, text=row.found, advice=advice)
+
+
+def _advice_of(row: Row) -> str:
+    invocation = current_invocation()
+    hint = hint_about(row.found, invocation.settings, invocation.config)
+    return hint if hint and row.state is State.FAIL else advise(row.advice)
 
 
 def _skipped_why(row: Row) -> tuple[State, str]:
