@@ -1,4 +1,4 @@
-"""What `main` has to know about the command it runs: its folder, and whether its result is out."""
+"""The running command, as `main` and the texts of advice need it: where it works, how it ends."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ class Invocation:
     progress: str | None = None  # of --progress; None: by what stderr is
     on_success: list[str] | None = None  # the words of --on-success, and of --on-failure
     on_failure: list[str] | None = None
-    lasting: ExitStack | None = None  # closed when the end has been told
+    lasting: ExitStack | None = None  # closed after the last message of the command
 
 
 def absolute(place: Place) -> str:

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import re
 import uuid
 
 from migrate.model.limits import VECTOR_ID_BYTES_MAX
@@ -12,7 +11,6 @@ DIGEST_BITS = 192
 SIGN = "~"
 _DIGEST_CHARACTERS = DIGEST_BITS // 6  # base64url
 _PREFIX_BYTES_MAX = VECTOR_ID_BYTES_MAX - len(SIGN) - _DIGEST_CHARACTERS
-_FORM = re.compile(f".*{SIGN}[A-Za-z0-9_-]{{{_DIGEST_CHARACTERS}}}", re.DOTALL)
 
 
 def hash_long_id(text: str) -> VectorId:
@@ -23,11 +21,6 @@ def hash_long_id(text: str) -> VectorId:
     digest = hashlib.sha256(text.encode()).digest()[: DIGEST_BITS // 8]
     prefix = text.encode()[:_PREFIX_BYTES_MAX].decode(errors="ignore")
     return VectorId(f"{prefix}{SIGN}{base64.urlsafe_b64encode(digest).decode()}")
-
-
-def is_hashed(vector_id: str) -> bool:
-    """Whether an id has the form of `hash_long_id`; another text may have it by chance."""
-    return _FORM.fullmatch(vector_id) is not None
 
 
 def collision_bound(ids: int) -> float:

@@ -23,7 +23,7 @@ class Kind(StrEnum):
 
     RUN_OPENED = "run_opened"  # format, run_id, plan_sha256
     PRE_IMAGE_PART = "pre_image_part"  # name, rows, sha256
-    PRE_IMAGES_SEALED = "pre_images_sealed"  # vectors_present, kv_present, existing_elsewhere, at
+    PRE_IMAGES_SEALED = "pre_images_sealed"  # present and elsewhere, of vectors_ and kv_; at
     ROUND_OPENED = "round_opened"  # ordinal, kind: full|repair|retry, report and digest, or rows
     INTENT = "intent"  # round, store, batch, first, end, count, bytes, sha256; vectors also start
     ACK = "ack"  # round, store, batch, mutation_id, server_date

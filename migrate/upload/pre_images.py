@@ -9,7 +9,6 @@ import operator
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import islice
 from typing import NoReturn
 
@@ -35,7 +34,6 @@ from migrate.run.pre_image_files import (
     write_vector_pre_images,
 )
 from migrate.runtime import Runtime
-from migrate.storage.journal_lines import Entry
 from migrate.storage.layout import EXISTING_IDS, KV_PRE_IMAGES, REMOVED, part_name
 from migrate.tables.files import FileTable
 from migrate.tables.target_ids import ID_COLUMNS, ListedIds
@@ -52,31 +50,17 @@ FETCH_ATTEMPTS_MAX = 5  # a listed id may be missing from one read and there in 
 FETCH_WAIT_S = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreImageReport:
-    """What the target held before the run."""
-
-    vectors_present: int  # of the ids this run writes
-    vectors_elsewhere: int  # other ids in the index
-    kv_present: int  # of the keys this run writes, counter included
-    kv_elsewhere: int  # other keys under the prefix
-
-
-def capture_pre_images(run: RunFolder, target: Target, runtime: Runtime) -> PreImageReport:
+def capture_pre_images(run: RunFolder, target: Target, runtime: Runtime) -> None:
     """Capture the pre-image of every id and key the run will write; resumes after a kill.
 
     At most `runtime.reads_in_flight` requests for 20 vectors each are in flight at once.
     Raises PreconditionError when the target is not empty and the plan does not allow that,
     ArtefactDamagedError when pre-images stored earlier are missing or differ from the journal.
     """
-    state = run.state()
-    if state.pre_images is None:
+    if run.state().pre_images is None:
         _capture(run, target, runtime)
-        state = run.state()
     else:
         _check_kept(run)
-    assert state.pre_images is not None
-    return _report(state.pre_images)
 
 
 def _check_kept(run: RunFolder) -> None:
@@ -88,21 +72,6 @@ def _check_kept(run: RunFolder) -> None:
                 "does not match the journal: without these pre-images no write could be undone",
                 remedy=PRE_IMAGES_REMEDY,
             )
-
-
-def _report(entry: Entry) -> PreImageReport:
-    return PreImageReport(
-        vectors_present=_count(entry, "vectors_present"),
-        vectors_elsewhere=_count(entry, "vectors_elsewhere"),
-        kv_present=_count(entry, "kv_present"),
-        kv_elsewhere=_count(entry, "kv_elsewhere"),
-    )
-
-
-def _count(entry: Entry, key: str) -> int:
-    value = entry[key]
-    assert isinstance(value, int)
-    return value
 
 
 def _capture(run: RunFolder, target: Target, runtime: Runtime) -> None:

@@ -53,11 +53,6 @@ class Look:
     as_moved: int  # of these: still as the run has sent them
     findings: Mapping[str, Ids]  # class -> ids, keys or names, in order; classes without are absent
 
-    @property
-    def is_consistent(self) -> bool:
-        """Whether there is no finding."""
-        return not self.findings
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Differing:

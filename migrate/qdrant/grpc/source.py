@@ -87,7 +87,7 @@ class GrpcSource(ServerSource):
 
 
 class GrpcTransport:
-    """Single requests over gRPC; see `migrate.qdrant.source.Transport`."""
+    """Single requests over gRPC; see `migrate.qdrant.transport.Transport`."""
 
     kind = "grpc"
     value_bytes = VALUE_BYTES

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import simdjson
 
@@ -30,8 +29,6 @@ KEY_END = b'":'
 LEVELS_OF_A_PAGE = 4  # around what a point holds: the answer, its result, the points, the point
 SPARSE_KEYS = {"indices", "values"}
 UINT32_MAX = 2**32 - 1
-
-Doubles = npt.NDArray[np.float64]
 
 
 def decode_ids(body: bytes) -> list[PointId]:

@@ -53,7 +53,7 @@ class RestSource(ServerSource):
 
 
 class RestTransport:
-    """Single requests over REST; see `migrate.qdrant.source.Transport`."""
+    """Single requests over REST; see `migrate.qdrant.transport.Transport`."""
 
     kind = "rest"
     value_bytes = VALUE_BYTES

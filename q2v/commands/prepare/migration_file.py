@@ -19,7 +19,6 @@ SOURCE_KEYS = (
     "source.compression",
 )
 TARGET_KEYS = ("target.account_id", "target.vector_index")
-WRITTEN_KEYS = (*SOURCE_KEYS, *TARGET_KEYS, "tls.ca_file")
 
 # Each variable with what has to be in it; RUNBOOK.md says which command needs which rights.
 Secrets = tuple[tuple[str, tuple[str, ...]], ...]  # variable, and what it is for

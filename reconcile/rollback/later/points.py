@@ -1,7 +1,7 @@
 """What a later vector becomes as a point of the collection: its id, payload and values.
 
 A vector of the run keeps the id of its point. A new one gets the UUID that the file store gives it
-too (`point_ids.py`), so that a second export, or the sync service, means the same point. The
+too (`point_id_of`), so that a second export, or the sync service, means the same point. The
 payload is the metadata, with what the rules of the run made of a payload put back. Qdrant
 normalises the vectors of a cosine collection when it takes them, so that is done here, by the same
 rule: what is restored then reads back as it was sealed.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from migrate.mapping.shapes.known import SHAPES
 from migrate.mapping.shapes.proposal import Proposal, propose
 from q2v.commands.prepare.init_answers import with_value
-from q2v.commands.prepare.migration_file import WRITTEN_KEYS, migration_file
+from q2v.commands.prepare.migration_file import SOURCE_KEYS, TARGET_KEYS, migration_file
 from q2v.rules.stages import mapping_rules
 from q2v.settings import Settings
 from tests.harness.strategies import json_objects
@@ -72,14 +72,15 @@ def test_what_is_written_is_read_as_it_was_meant(
 
     read = read_again(tmp_path_factory.getbasetemp(), text)
 
+    written = (*SOURCE_KEYS, *TARGET_KEYS, "tls.ca_file")
     assert mapping_rules(read) == proposal.rules()
     assert read.target.metadata_indexes == proposal.metadata_indexes
-    assert all(read.value(key) == meant.value(key) for key in WRITTEN_KEYS)
+    assert all(read.value(key) == meant.value(key) for key in written)
     of_the_shape = {"target.metadata_indexes", "kv.key_template"}
     assert {
         key
         for key in read.origins
-        if not key.startswith("mapping.") and key not in {*of_the_shape, *WRITTEN_KEYS}
+        if not key.startswith("mapping.") and key not in {*of_the_shape, *written}
     } == set()
 
 
