@@ -24,7 +24,8 @@ from migrate.plan.saved.record import PlannedPoints
 from migrate.plan.saved.rows import COLUMNS, digest_rows
 from migrate.plan.target_shape import check_index
 from migrate.ports import Progress, Target
-from migrate.run.choose import base_of, check_is_of_source, choose_base, choose_run
+from migrate.run.choose.chain import base_of, choose_base, choose_run
+from migrate.run.choose.find import check_is_of_source
 from migrate.run.folder import RunFolder, create_catch_up, create_run, new_run_id
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot

@@ -35,7 +35,7 @@ from migrate.qdrant.server import open_server_source
 from migrate.qdrant.source import ServerOptions
 from migrate.restore.server import ServerTarget
 from migrate.restore.target import CollectionTarget
-from migrate.run.choose import find_by_id
+from migrate.run.choose.find import find_by_id
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.disk import disk
 from migrate.storage.durable import is_folder

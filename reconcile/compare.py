@@ -19,7 +19,7 @@ from migrate.errors import (
 from migrate.model.canonical import encode_canonical_json
 from migrate.model.stamps import iso_stamp
 from migrate.ports import Clock, ContentVerifier, PointSource, Target, VectorTarget
-from migrate.run.choose import check_scope
+from migrate.run.choose.matching import check_scope
 from migrate.run.folder import RunFolder
 from migrate.run.next_step import flags_again, next_step, position_of
 from migrate.run.refused_vectors import former_of_refused

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from migrate.errors import MigrationError
 from migrate.mapping.payload import encode_kv_key
 from migrate.model.records import VectorId
-from migrate.run.choose import find_later_run, open_base
+from migrate.run.choose.chain import find_later_run, open_base
 from migrate.run.folder import RunFolder, run_folders
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.storage.layout import RUNS

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from migrate.archive.record import ArchivedRun, ArchivedSnapshot, ArchivedVerdict
 from migrate.errors import ArtefactDamagedError, ForeignStateError
-from migrate.run.choose import find_later_run
+from migrate.run.choose.chain import find_later_run
 from migrate.run.drift_report import find_newest_report, journals_compared, read_report
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, report_folders, run_folders
 from migrate.run.next_step import (

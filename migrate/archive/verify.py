@@ -13,7 +13,7 @@ from migrate.errors import ArtefactDamagedError, LocalStorageError, UsageError
 from migrate.model.hmac_key import SealKey
 from migrate.model.sealed_json import damaged
 from migrate.ports import Progress
-from migrate.run.choose import find_run
+from migrate.run.choose.find import find_run
 from migrate.storage.folder import StoredFile
 from migrate.storage.layout import ARCHIVE_RECORD
 

@@ -20,7 +20,7 @@ from migrate.model.limits import DELETE_IDS_MAX, FETCH_IDS_MAX
 from migrate.model.records import Accepted, KvEntry, VectorId
 from migrate.model.sealed_json import damaged
 from migrate.ports import VectorTarget
-from migrate.run.choose import open_base
+from migrate.run.choose.chain import open_base
 from migrate.run.files import touched_keys
 from migrate.run.folder import RunFolder
 from migrate.run.journal import FULL, Kind, RoundState, Store

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from migrate.cloudflare.client.base_url import account_fingerprint, parse_base_url
 from migrate.ports import Clock, PointSource
-from migrate.run.choose import Destination
+from migrate.run.choose.matching import Destination
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.manifest import name_scope
 from q2v.output.render import Cell, format_duration

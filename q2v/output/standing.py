@@ -6,7 +6,7 @@ from typing import get_args
 from migrate.errors import ArtefactDamagedError, MigrationError
 from migrate.model.hmac_key import SealKey
 from migrate.model.sealed_json import damaged
-from migrate.run.choose import open_base
+from migrate.run.choose.chain import open_base
 from migrate.run.drift_report import journals_compared
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, report_folders, run_folders
 from migrate.run.next_step import Finding, Sealing, read_finding

@@ -8,7 +8,7 @@ from migrate.mapping.kv_entries import KeyRules, other_index_of
 from migrate.mapping.shards import Shards, counter_key_of
 from migrate.qdrant import filters
 from migrate.qdrant.filters.point_filter import PointFilter
-from migrate.run.choose import check_collection, check_scope
+from migrate.run.choose.matching import check_collection, check_scope
 from migrate.snapshot.folder import Snapshot
 from migrate.snapshot.manifest import SourceScope
 from migrate.storage.folder import WorkFolder

@@ -10,7 +10,7 @@ from migrate.model.hmac_key import SealKey
 from migrate.model.limits import DELETE_IDS_MAX, KV_READ_KEYS_MAX
 from migrate.model.records import VectorId
 from migrate.ports import Target
-from migrate.run.choose import find_later_run
+from migrate.run.choose.chain import find_later_run
 from migrate.run.folder import RunFolder, run_folders
 from migrate.run.refused_vectors import read_pre_images, unwritten_rows
 from migrate.runtime import Runtime

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 
 from migrate.ports import Target
-from migrate.run.choose import check_is_last, open_base
+from migrate.run.choose.chain import check_is_last, open_base
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot

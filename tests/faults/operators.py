@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from typing_extensions import override
 
 from migrate.errors import ExitCode, MigrationError
-from migrate.run.choose import find_run
+from migrate.run.choose.find import find_run
 from tests.harness.fakes.steps import NO_SPACE, Fault
 from tests.harness.running.target import DIMENSIONS, INDEX
 from tests.harness.world import World, open_world

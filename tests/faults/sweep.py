@@ -21,7 +21,7 @@ import click
 import orjson
 
 from migrate.errors import ExitCode, MigrationError, UsageError
-from migrate.run.choose import find_run, find_snapshot
+from migrate.run.choose.find import find_run, find_snapshot
 from migrate.run.journal import Store
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.snapshot.sealed.verify import verify_points

@@ -22,7 +22,7 @@ from migrate.cloudflare.kv import WorkersKvTarget
 from migrate.cloudflare.vectorize import VectorizeTarget
 from migrate.model.limits import FETCH_IDS_MAX
 from migrate.restore.restore import RestoreOptions, RestoreReport, restore_snapshot
-from migrate.run.choose import find_parent, find_run, find_snapshot
+from migrate.run.choose.find import find_parent, find_run, find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.chain.difference import take_difference
 from migrate.snapshot.folder import Snapshot

@@ -19,7 +19,7 @@ from migrate.migrate import WriteOptions, migrate
 from migrate.model.records import KvEntry, Vector, VectorId
 from migrate.plan.rules import PlanRules
 from migrate.ports import Target
-from migrate.run.choose import find_run
+from migrate.run.choose.find import find_run
 from migrate.runtime import Runtime
 from migrate.snapshot.chain.difference import take_difference
 from migrate.snapshot.folder import Snapshot, sealed_folders

@@ -15,7 +15,7 @@ from typing_extensions import override
 from migrate.plan.estimate import SETTLE_S_MIN, Estimate
 from migrate.plan.make import PlanFindings, check_snapshot, open_id_table
 from migrate.ports import Clock
-from migrate.run.choose import find_snapshot
+from migrate.run.choose.find import find_snapshot
 from migrate.snapshot.take import SnapshotOptions, take_snapshot
 from migrate.storage.folder_lock import FolderLock
 from migrate.upload.report import MigrateReport

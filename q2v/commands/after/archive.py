@@ -10,7 +10,7 @@ import click
 
 from migrate.archive.write import ArchiveOptions, ArchiveReport, write_archive
 from migrate.errors import UsageError
-from migrate.run.choose import find_run
+from migrate.run.choose.find import find_run
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import snapshot_around
 from migrate.storage.folder import StoredFile, WorkFolder

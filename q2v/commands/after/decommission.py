@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from migrate.run.choose import find_run
+from migrate.run.choose.find import find_run
 from migrate.run.folder import RunFolder, run_folders
 from migrate.storage.folder import StoredFile, WorkFolder
 from migrate.storage.folder_lock import FolderLock

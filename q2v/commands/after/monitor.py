@@ -7,7 +7,8 @@ from typing import TypedDict, Unpack
 
 import click
 
-from migrate.run.choose import check_same_target, find_run
+from migrate.run.choose.find import find_run
+from migrate.run.choose.matching import check_same_target
 from migrate.runtime import Runtime
 from migrate.words import counted
 from q2v import wiring

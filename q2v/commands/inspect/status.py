@@ -7,7 +7,8 @@ import click
 
 from migrate.errors import UsageError
 from migrate.mapping.kv_entries import COUNTER_MEANING
-from migrate.run.choose import find_run, planned_target
+from migrate.run.choose.find import find_run
+from migrate.run.choose.matching import planned_target
 from migrate.run.journal import RunState
 from migrate.run.refused_vectors import refused_points
 from migrate.snapshot.folder import sealed_folders, unsealed_folders

@@ -13,7 +13,8 @@ import click
 from migrate.errors import ExitCode
 from migrate.plan.rules import PlanRules
 from migrate.ports import Target
-from migrate.run.choose import check_decisions, find_parent, find_snapshot
+from migrate.run.choose.chain import check_decisions
+from migrate.run.choose.find import find_parent, find_snapshot
 from migrate.run.folder import RunFolder, run_folders
 from migrate.runtime import Runtime
 from migrate.snapshot.chain.difference import DifferenceReport, describe_difference, take_difference

@@ -16,7 +16,7 @@ from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.migrate import migrate
 from migrate.plan.saved.agreed import AgreedPlan
 from migrate.plan.saved.agreement import check_source
-from migrate.run.choose import find_snapshot
+from migrate.run.choose.find import find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import WorkFolder

@@ -8,7 +8,7 @@ from typing import TypedDict, Unpack
 import click
 
 from migrate.errors import PreconditionError, UsageError
-from migrate.run.choose import find_snapshot
+from migrate.run.choose.find import find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.chain.flatten import SnapshotSource
 from migrate.snapshot.folder import Snapshot

@@ -28,7 +28,7 @@ from migrate.provision import (
     describe,
     find_target,
 )
-from migrate.run.choose import check_collection
+from migrate.run.choose.matching import check_collection
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot, sealed_folders
 from migrate.storage.folder import WorkFolder

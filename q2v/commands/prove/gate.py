@@ -12,7 +12,8 @@ import click
 from migrate.errors import UsageError
 from migrate.model.stamps import iso_stamp, parse_moment
 from migrate.ports import Clock
-from migrate.run.choose import check_same_target, find_run, planned_target
+from migrate.run.choose.find import find_run
+from migrate.run.choose.matching import check_same_target, planned_target
 from migrate.runtime import Runtime
 from migrate.storage.layout import GATE
 from q2v import wiring

@@ -12,7 +12,8 @@ from migrate.errors import UsageError
 from migrate.mapping.rules import shard_key_rule
 from migrate.mapping.transforms.rules import ShardKeyField
 from migrate.model.stamps import iso_stamp
-from migrate.run.choose import check_same_target, find_run, find_snapshot
+from migrate.run.choose.find import find_run, find_snapshot
+from migrate.run.choose.matching import check_same_target
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.local_folder import local_file

@@ -9,7 +9,8 @@ from typing import TypedDict, Unpack
 import click
 
 from migrate.mapping.kv_entries import COUNTER_MEANING
-from migrate.run.choose import check_same_target, find_run, planned_target
+from migrate.run.choose.find import find_run
+from migrate.run.choose.matching import check_same_target, planned_target
 from migrate.runtime import Runtime
 from migrate.storage.id_files import read_first_ids
 from migrate.words import counted

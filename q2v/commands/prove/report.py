@@ -11,7 +11,7 @@ import click
 from migrate.errors import UsageError
 from migrate.model.hmac_key import SealKey
 from migrate.plan.saved.record import BYTES_MAX, KIND, decode_saved
-from migrate.run.choose import find_run
+from migrate.run.choose.find import find_run
 from migrate.run.folder import REPORT_BYTES_MAX, RunFolder
 from migrate.snapshot.folder import snapshot_around
 from migrate.storage.folder import StoredFile, WorkFolder

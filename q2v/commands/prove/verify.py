@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from migrate.archive.verify import VerifiedArchive, verify_archive
-from migrate.run.choose import find_snapshot
+from migrate.run.choose.find import find_snapshot
 from migrate.run.folder import check_plans
 from migrate.snapshot.manifest import LaterRecord, name_scope
 from migrate.snapshot.sealed.verify import verify_points

@@ -12,7 +12,7 @@ from migrate.plan.target_shape import chosen_vector
 from migrate.ports import ContentVerifier, PointSource, Target
 from migrate.provision import ProvisionReport
 from migrate.restore.restore import RestoreOptions, RestoreReport, restore_snapshot
-from migrate.run.choose import find_parent
+from migrate.run.choose.find import find_parent
 from migrate.run.folder import RunFolder
 from migrate.runtime import Runtime
 from migrate.snapshot.chain.difference import take_difference

@@ -5,7 +5,8 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from migrate.run.choose import check_same_target, find_run, planned_target
+from migrate.run.choose.find import find_run
+from migrate.run.choose.matching import check_same_target, planned_target
 from migrate.run.folder import RunFolder
 from migrate.run.next_step import Situation
 from migrate.runtime import Runtime

@@ -12,7 +12,7 @@ from migrate.restore.restore import (
     RestoreReport,
     restore_snapshot,
 )
-from migrate.run.choose import find_snapshot
+from migrate.run.choose.find import find_snapshot
 from migrate.runtime import Runtime
 from migrate.storage.folder_lock import FolderLock
 from q2v import wiring

@@ -12,7 +12,8 @@ import click
 from migrate.errors import ExitCode, UsageError
 from migrate.mapping.kv_entries import COUNTER_MEANING
 from migrate.plan.estimate import LONG_ROLLBACK, is_long_rollback
-from migrate.run.choose import check_named_target, check_same_target, find_run, planned_target
+from migrate.run.choose.find import find_run
+from migrate.run.choose.matching import check_named_target, check_same_target, planned_target
 from migrate.run.next_step import Situation
 from migrate.runtime import Runtime
 from migrate.words import counted, subject

@@ -24,7 +24,7 @@ from migrate.errors import IndeterminateError, PreconditionError
 from migrate.file_stores.contract import FileVector
 from migrate.file_stores.rules import FileStoreRules
 from migrate.model.records import VectorId
-from migrate.run.choose import find_run
+from migrate.run.choose.find import find_run
 from reconcile.gate.criteria import Criterion
 from tests.faults.operators import Contents, contents
 from tests.faults.simulated.lives import SETTLED_S, Simulation

@@ -18,7 +18,7 @@ from migrate.archive.tar import END, encode_header, padding
 from migrate.archive.verify import VerifiedArchive, verify_archive
 from migrate.archive.write import ArchiveOptions, ArchiveReport, write_archive
 from migrate.model.hmac_key import SealKey
-from migrate.run.choose import find_run
+from migrate.run.choose.find import find_run
 from migrate.runtime import NoProgress, Runtime
 from migrate.storage.folder import StoredFile
 from migrate.storage.folder_lock import FolderLock

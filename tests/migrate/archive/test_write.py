@@ -19,7 +19,7 @@ from migrate.errors import (
     PreconditionError,
 )
 from migrate.model.sealed_json import seal_json
-from migrate.run.choose import find_run
+from migrate.run.choose.find import find_run
 from migrate.storage.disk import Disk, use_disk
 from migrate.storage.durable import TEMPORARY_SUFFIX
 from migrate.storage.folder_lock import FolderLock

@@ -10,7 +10,7 @@ import pytest
 from migrate.file_stores.contract import FileVector
 from migrate.file_stores.rules import FileStoreRules
 from migrate.model.records import VectorId
-from migrate.run.choose import find_run
+from migrate.run.choose.find import find_run
 from tests.harness.fakes.steps import KilledError
 from tests.harness.running.target import DIMENSIONS
 from tests.harness.world import FILES, POINTS, World, open_world

@@ -11,15 +11,13 @@ import pytest
 from migrate.errors import ForeignStateError, PreconditionError, UsageError
 from migrate.plan.rules import PlanRules
 from migrate.ports import Target
-from migrate.run.choose import (
+from migrate.run.choose.chain import choose_run
+from migrate.run.choose.find import find_by_id, find_run, find_snapshot
+from migrate.run.choose.matching import (
     Destination,
     check_collection,
     check_named_target,
     check_same_target,
-    choose_run,
-    find_by_id,
-    find_run,
-    find_snapshot,
     planned_target,
 )
 from migrate.run.folder import RunFolder, create_run

@@ -11,7 +11,7 @@ from migrate.plan.make import PlanFindings, check_snapshot, check_source, open_i
 from migrate.plan.rules import PlanRules
 from migrate.plan.target_shape import check_index
 from migrate.provision import TargetState, read_target_state
-from migrate.run.choose import find_snapshot
+from migrate.run.choose.find import find_snapshot
 from migrate.runtime import Runtime
 from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import WorkFolder

@@ -67,7 +67,7 @@ OF_COMPARISON = (
     Canary(
         name="another-list-accepted",
         effect="a file belongs to two of several indexes, or to none, after the list has changed",
-        file="migrate/run/choose.py",
+        file="migrate/run/choose/chain.py",
         old=code(2, 'return [f"target.shards {lists[0]}, the settings say {lists[1]}"]'),
         new=code(2, "return []"),
         test=f"{SEVERAL}::test_another_list_or_another_mapping_is_refused_while_a_run_stands",

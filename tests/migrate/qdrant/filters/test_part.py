@@ -15,7 +15,7 @@ from migrate.model.records import Page, PointId, VectorKind, VectorSpec
 from migrate.ports import PointSource
 from migrate.qdrant.filters.check import parse_filter
 from migrate.qdrant.filters.point_filter import PointFilter
-from migrate.run.choose import check_scope
+from migrate.run.choose.matching import check_scope
 from migrate.runtime import Runtime
 from migrate.snapshot.begun.state import Range
 from migrate.snapshot.folder import Snapshot

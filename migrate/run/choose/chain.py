@@ -1,12 +1,11 @@
-"""Find the snapshot or run of a command, and refuse one that does not match the settings."""
+"""Which run is continued, what a run continues from, and which run continues from it."""
 
 import shlex
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, replace
 
-from migrate.errors import ForeignStateError, MigrationError, PreconditionError, UsageError
-from migrate.model.hmac_key import SealKey
+from migrate.errors import ForeignStateError, PreconditionError
 from migrate.plan.record import BaseRun, RunPlan
 from migrate.plan.rules import PlanRules
 from migrate.plan.target_shape import FRESH_INDEXES
@@ -14,125 +13,8 @@ from migrate.ports import Target
 from migrate.run.folder import RunFolder, read_plan, run_folders
 from migrate.run.next_step import Situation
 from migrate.snapshot.folder import Snapshot, sealed_folders
-from migrate.snapshot.manifest import SnapshotManifest, SourceScope, name_scope
 from migrate.storage.folder import WorkFolder
-from migrate.storage.layout import PLAN, RUNS
-
-_NAMES = {
-    "host": "Cloudflare API at",
-    "account": "account with fingerprint",
-    "vector_index": "vector index",
-    "kv_namespace": "KV namespace",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
-    """The names of a target; None: not configured. Holds no secret."""
-
-    host: str | None
-    account: str | None  # fingerprint
-    vector_index: str | None
-    kv_namespace: str | None
-
-
-def find_snapshot(
-    directory: WorkFolder,
-    named: WorkFolder | None,
-    key: SealKey | None,
-    *,
-    accepts_later: bool = False,
-) -> Snapshot:
-    """The named snapshot, or the newest sealed one in `directory`.
-
-    Raises UsageError when there is none, and for an export of later writes unless `accepts_later`.
-    """
-    if named is not None:
-        snapshot = Snapshot(named, key)
-        if not accepts_later:
-            check_is_of_source(snapshot)
-        return snapshot
-    sealed = sealed_folders(directory)
-    if not sealed:
-        raise UsageError(
-            f"no sealed snapshot under {directory}",
-            remedy="run `q2v snapshot` first, or name the folder with --dir",
-        )
-    return Snapshot(sealed[-1], key)
-
-
-def check_is_of_source(snapshot: Snapshot) -> None:
-    """Raises UsageError for an export of later writes, which was not read from Qdrant."""
-    later = snapshot.manifest.later
-    if later is not None:
-        raise UsageError(
-            f"{snapshot.folder}: found the writes that others made to the target of run "
-            f"{later.run_id}, expected a snapshot of a collection",
-            remedy=f"`q2v verify {_quoted(snapshot.folder)}` checks it, and "
-            f"`q2v restore {_quoted(snapshot.folder)} --append` writes it into Qdrant; nothing "
-            "else takes it",
-        )
-
-
-def find_parent(
-    directory: WorkFolder, target: Target, scope: SourceScope, key: SealKey | None
-) -> Snapshot:
-    """The snapshot that a catch-up of the target continues from.
-
-    The newest one of the scope that is, or is a difference to, what was last moved to the
-    target: a later snapshot that nothing was moved from, as a flattened one, does not count. Else
-    the newest sealed one. Raises UsageError when there is none.
-    """
-    for folder in reversed(sealed_folders(directory)):
-        snapshot = Snapshot(folder, key)
-        if not scope.fits(snapshot.manifest.collection, snapshot.manifest.filter):
-            continue
-        run = _last_written(snapshot.chain, target)
-        if run is not None:
-            run.close()
-            if find_later_run(run) is None:
-                return snapshot
-    return find_snapshot(directory, None, key)
-
-
-def find_run(
-    directory: WorkFolder,
-    named: WorkFolder | None,
-    key: SealKey | None,
-    *,
-    own: str | None = None,
-    read_only: bool = False,
-) -> RunFolder:
-    """The named run, or the newest run of the newest snapshot that has runs.
-
-    `own` is the one of several vector indexes whose runs count; `read_only` for a command that does
-    not hold the folder's lock.
-
-    Raises UsageError when there is none.
-    """
-    if named is not None:
-        if not named.has_file(PLAN) and named.parent.name != RUNS:
-            raise UsageError(f"{named}: no run folder", remedy="name a folder .../runs/<run_id>")
-        return RunFolder(named, Snapshot(named.parent.parent, key), read_only=read_only)
-    for folder in reversed(sealed_folders(directory)):
-        if not folder.has(RUNS):
-            continue
-        snapshot = Snapshot(folder, key)
-        runs = run_folders(snapshot, own)
-        if runs:
-            return RunFolder(runs[-1], snapshot, read_only=read_only)
-    into = "" if own is None else f" into vector index '{own}'"
-    raise UsageError(
-        f"no run{into} under {directory}",
-        remedy="run `q2v migrate` first, or name the folder with --dir",
-    )
-
-
-def find_by_id(directory: WorkFolder, name: str) -> WorkFolder | None:
-    """The snapshot or the run of this id in `directory`; None when there is none."""
-    places = [directory, *(directory.child(name).child(RUNS) for name in directory.names())]
-    found = [place.child(name) for place in places if place.has(name)]
-    return found[-1] if found else None
+from migrate.storage.layout import RUNS
 
 
 def choose_run(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFolder | None:
@@ -239,13 +121,13 @@ def choose_base(snapshot: Snapshot, target: Target, rules: PlanRules) -> RunFold
     again. Raises PreconditionError when such a run is not complete or another catch-up continues
     from it, ForeignStateError when it was planned with other decisions.
     """
-    run = _last_written(snapshot.chain[:-1], target)
+    run = last_written(snapshot.chain[:-1], target)
     if run is not None:
         _check_base(run, target, rules)
     return run
 
 
-def _last_written(chain: Sequence[Snapshot], target: Target) -> RunFolder | None:
+def last_written(chain: Sequence[Snapshot], target: Target) -> RunFolder | None:
     """The newest run of these snapshots that has begun to write to a target and is not undone."""
     here = (target.vectors.identity(), target.kv.identity())
     for snapshot in reversed(chain):
@@ -422,105 +304,3 @@ def _differences(plan: RunPlan, target: Target, rules: PlanRules) -> list[str]:
 def _quoted(folder: WorkFolder) -> str:
     """The folder as a word of a command; its path may hold blanks."""
     return shlex.quote(str(folder))
-
-
-def planned_target(run: RunFolder) -> Destination:
-    """The target that a run writes to."""
-    vectors, kv = run.plan.vector_target, run.plan.kv_target
-    return Destination(
-        host=vectors["host"],
-        account=vectors["account"],
-        vector_index=vectors["vector_index"],
-        kv_namespace=kv["kv_namespace"],
-    )
-
-
-def check_same_target(run: RunFolder, target: Target) -> None:
-    """Raises ForeignStateError unless account, index and namespace are those of the run."""
-    vectors, kv = target.vectors.identity(), target.kv.identity()
-    _check(
-        run,
-        Destination(
-            host=vectors["host"],
-            account=vectors["account"],
-            vector_index=vectors["vector_index"],
-            kv_namespace=kv["kv_namespace"],
-        ),
-    )
-
-
-def check_named_target(run: RunFolder, configured: Destination) -> tuple[str, ...]:
-    """As `check_same_target`, by names only: no request is sent and no token is read.
-
-    Returns, as text, the names that `configured` lacks and that were not compared.
-    """
-    _check(run, configured)
-    return tuple(_NAMES[name] for name in _NAMES if getattr(configured, name) is None)
-
-
-def _check(run: RunFolder, configured: Destination) -> None:
-    planned = planned_target(run)
-    different = [
-        f"{words} '{getattr(planned, name)}', the settings name '{getattr(configured, name)}'"
-        for name, words in _NAMES.items()
-        if getattr(configured, name) not in {None, getattr(planned, name)}
-    ]
-    if different:
-        raise ForeignStateError(
-            f"run {run.plan.run_id} was written to {'; '.join(different)}",
-            remedy="configure the target of the run, or name another run",
-        )
-
-
-def check_collection(snapshot: Snapshot, wanted: str | None, *, named_by: str) -> None:
-    """Raises ForeignStateError for a snapshot of another collection than the `wanted` one.
-
-    None accepts every collection. `named_by` is the setting's origin, for the message.
-    """
-    found = snapshot.manifest.collection
-    if wanted in {None, found}:
-        return
-    assert wanted is not None
-    fitting = _newest_of(lambda one: one.collection == wanted, snapshot)
-    way = (
-        f"name the newest snapshot of '{wanted}', {fitting}"
-        if fitting is not None
-        else f"take a snapshot of '{wanted}' with `q2v snapshot`"
-    )
-    raise ForeignStateError(
-        f"snapshot {snapshot.manifest.snapshot_id} is of collection '{found}', source.collection "
-        f"is '{wanted}' ({named_by})",
-        remedy=f"{way}; or set source.collection to '{found}'",
-    )
-
-
-def check_scope(snapshot: Snapshot, wanted: str | None) -> None:
-    """Raises ForeignStateError for a snapshot of another part of its collection.
-
-    `wanted` is the filter of the source, None the whole collection.
-    """
-    manifest = snapshot.manifest
-    if wanted == manifest.filter:
-        return
-    scope = SourceScope(manifest.collection, wanted)
-    fitting = _newest_of(lambda one: scope.fits(one.collection, one.filter), snapshot)
-    way = (
-        f"name {fitting}, the newest snapshot of {name_scope(wanted)}, or one of its runs"
-        if fitting is not None
-        else f"take a snapshot of {name_scope(wanted)} with `q2v snapshot`"
-    )
-    back = "remove source.filter" if manifest.filter is None else f"set it to {manifest.filter}"
-    raise ForeignStateError(
-        f"snapshot {manifest.snapshot_id} of collection '{manifest.collection}' holds "
-        f"{name_scope(manifest.filter)}, source.filter picks {name_scope(wanted)}",
-        remedy=f"{way}; or {back}",
-    )
-
-
-def _newest_of(fits: Callable[[SnapshotManifest], bool], than: Snapshot) -> WorkFolder | None:
-    """The newest sealed snapshot beside another that fits; damaged snapshots are skipped."""
-    for folder in reversed(sealed_folders(than.folder.parent)):
-        with suppress(MigrationError):
-            if fits(Snapshot(folder, than.key).manifest):
-                return folder
-    return None
