@@ -5,13 +5,14 @@ way: the rows of a difference are those of its parent with the changes applied. 
 snapshot takes a chain of them.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from migrate.errors import ForeignStateError, UsageError
+from migrate.errors import ArtefactDamagedError, ForeignStateError, UsageError
 from migrate.model.hmac_key import SealKey
 from migrate.model.sealed_json import damaged
 from migrate.snapshot.begun.journal import is_begun
@@ -115,6 +116,26 @@ class Snapshot:
                 raise damaged(
                     str(file), "not the file that the manifest names", remedy=RESTORE_REMEDY
                 )
+
+    def damage_at_sight(self) -> ArtefactDamagedError | None:
+        """The error for the first part whose file is missing or has another size, if there is one.
+
+        Parts of the snapshots before this one count too. Reads no content: a part that keeps its
+        size is compared when it is read. Files in an object store are not asked for.
+        """
+        before = None if self.parent is None else self.parent.damage_at_sight()
+        if before is not None or self.folder.is_shared:
+            return before
+        for part in self.manifest.parts:
+            file = part_file(self.folder, part)
+            if not file.is_there():
+                return damaged(str(file), "the part is missing", remedy=self._remedy(part))
+            with file.open_to_read() as content:
+                size = content.seek(0, io.SEEK_END)
+            if size != part.bytes:
+                found = f"{counted(size, 'byte')}, the manifest names {part.bytes:,}"
+                return damaged(str(file), found, remedy=self._remedy(part))
+        return None
 
     @property
     def runs(self) -> WorkFolder:

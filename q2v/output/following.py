@@ -3,12 +3,12 @@
 import shlex
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from migrate.errors import MigrationError
+from migrate.errors import LocalStorageError, MigrationError
 from migrate.model.hmac_key import SealKey
 from migrate.run.folder import RunFolder, run_folders
 from migrate.run.next_step import (
@@ -58,12 +58,15 @@ class Following:
     text: str  # the command or the decision, complete with its folder
     index: str | None = None  # which of several vector indexes it is about
     at_work: str | None = None  # the q2v that works in the folder now
+    damage: str | None = None  # of a file that the next steps read
 
     @property
     def means(self) -> str:
         """Where it stands, in words."""
         if self.at_work is not None:
             return f"another q2v works here: {self.at_work}"
+        if self.damage is not None:
+            return f"a file of the snapshot is damaged: {self.damage}"
         if self.index is None:
             return self.situation.means
         if self.situation is Situation.GO:  # said of one when all are as far
@@ -78,6 +81,7 @@ class Following:
             "next": self.text,
             "next_argv": list(self.argv) or None,
             **({} if self.at_work is None else {"at_work": self.at_work}),
+            **({} if self.damage is None else {"damage": self.damage}),
         }
 
     def notes(self) -> list[str]:
@@ -98,6 +102,19 @@ def while_at_work(
     wait = "wait until it has ended; then `q2v status` says what comes next"
     text = completed(wait, folder, settings, run=named)
     return replace(following, at_work=holder, argv=(), text=text)
+
+
+def unless_damaged(
+    following: Following, folder: WorkFolder, settings: Settings, snapshot: Snapshot | None
+) -> Following:
+    """The same; where a part of `snapshot` is seen to be damaged, to mend that first."""
+    damage = None
+    with suppress(LocalStorageError):  # the command that reads that part says why it cannot
+        damage = None if snapshot is None else snapshot.damage_at_sight()
+    if damage is None:
+        return following
+    text = completed(damage.remedy, folder, settings)
+    return replace(following, damage=str(damage), argv=(), text=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

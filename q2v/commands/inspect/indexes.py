@@ -11,7 +11,14 @@ from migrate.snapshot.folder import Snapshot
 from migrate.storage.folder import WorkFolder
 from migrate.storage.layout import REPORT
 from migrate.words import counted
-from q2v.output.following import Following, following_here, following_indexes, while_at_work
+from q2v.output.following import (
+    Following,
+    following_here,
+    following_indexes,
+    newest_snapshot,
+    unless_damaged,
+    while_at_work,
+)
 from q2v.output.render import Cell, render
 from q2v.output.standing import newest_run
 from q2v.rules.scope import configured_scope
@@ -58,7 +65,11 @@ def show_indexes(
         for index in settings.target.shards
     ]
     followings = following_indexes(directory, settings, key)
-    following = while_at_work(following_here(directory, settings, key), directory, settings)
+    newest = newest_snapshot(directory, settings, key)
+    following = unless_damaged(
+        following_here(directory, settings, key), directory, settings, newest
+    )
+    following = while_at_work(following, directory, settings)
     points = _points(rows)
     found = sum(row.vectors + row.quarantined for row in rows)
     document: dict[str, object] = {

@@ -25,6 +25,8 @@ from q2v.output.following import (
     completed,
     following_folder,
     following_run,
+    newest_snapshot,
+    unless_damaged,
     while_at_work,
 )
 from q2v.output.refusal_notes import refusal_notes
@@ -62,14 +64,18 @@ def command(*, run: Path | None, folder: Place, as_json: bool, settings: Setting
     except UsageError:
         if run is not None:
             raise
-        following = while_at_work(following_folder(directory, settings, key), directory, settings)
+        following = following_folder(directory, settings, key)
+        newest = newest_snapshot(directory, settings, key)
+        following = unless_damaged(following, directory, settings, newest)
+        following = while_at_work(following, directory, settings)
         _show_without_run(directory, absolute(folder), following, as_json=as_json)
         return
     state = opened.state()
     verdict = newest_verdict(opened)
-    following = while_at_work(
-        following_run(opened, settings), directory, settings, named and opened.folder
+    following = unless_damaged(
+        following_run(opened, settings), directory, settings, opened.snapshot
     )
+    following = while_at_work(following, directory, settings, named and opened.folder)
     acknowledged = state.vectors_acknowledged()
     unchanged = opened.plan.vectors - opened.plan.vectors_to_write  # moved by the run before
     pending = max(0, opened.vectors - unchanged - acknowledged)

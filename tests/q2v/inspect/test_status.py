@@ -1,13 +1,15 @@
-"""`q2v status` before there is anything to tell."""
+"""`q2v status`: what comes next before there is anything to tell, and after damage."""
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from q2v.main import cli
+from tests.e2e.older.older_files import copy_older
 
 
 @pytest.fixture
@@ -71,3 +73,31 @@ def test_a_folder_with_a_line_end_in_its_name_is_one_line(empty: Path, command: 
     assert "\x1b" not in result.output
     assert not [line for line in result.output.splitlines() if line.startswith("q2v: there")]
     assert "here q2v: there" not in result.output, "a line end is no space"
+
+
+@pytest.mark.fault("S07")
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+@pytest.mark.parametrize("with_run", [True, False], ids=["moved", "sealed"])
+def test_a_part_that_is_seen_to_be_damaged_is_mended_first(
+    empty: Path, damage: str, with_run: bool
+) -> None:
+    directory, run = copy_older(empty, "complete-and-equal")
+    snapshot = run.parents[1]
+    if not with_run:
+        shutil.rmtree(snapshot / "runs")
+    whole = json.loads(CliRunner().invoke(cli, ["status", "--json"]).stdout)
+    part = min((snapshot / "parts").iterdir())
+    if damage == "missing":
+        part.unlink()
+    else:
+        part.write_bytes(part.read_bytes()[:-1])
+
+    shown = CliRunner().invoke(cli, ["status"])
+    document = json.loads(CliRunner().invoke(cli, ["status", "--json"]).stdout)
+
+    assert "damage" not in whole
+    assert whole["next"] != document["next"]
+    assert f"`q2v snapshot --repair-part 0 --of {snapshot.name}`" in document["next"]
+    assert (document["next_argv"], part.name in document["damage"]) == (None, True)
+    assert "now: a file of the snapshot is damaged: " in " ".join(shown.stdout.split())
+    assert directory == empty / "snapshots"
