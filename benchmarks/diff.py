@@ -36,7 +36,7 @@ from migrate.tables.target_ids import ID_COLUMNS, MEMORY_MB, ListedIds
 VECTORS = 10_000_000
 ROUNDS = 3
 PAGE_IDS = 1_000
-APART = 1_000  # one of so many is missing on each side
+APART = 1_000  # of this number of ids one is missing on each side
 STRIDE = 7_368_787  # a prime: the listing has an order of its own
 CPU_S_MAX, PEAK_MB_MAX = 12.0, 800  # for 10,000,000
 DISK_BYTES_PER_VECTOR = 300  # the file, and what duckdb spills
@@ -73,7 +73,7 @@ class Listing:
         self._vectors = vectors
 
     def pages(self) -> Iterator[list[VectorId]]:
-        """Ids from `vectors / APART` on, so many too, in an order of their own."""
+        """As many ids as the run has, from `vectors / APART` on, in an order of their own."""
         first, count = self._vectors // APART, self._vectors
         for start in range(0, count, PAGE_IDS):
             before = time.process_time()

@@ -283,7 +283,7 @@ def _workerd(folder: Path, index_port: int, *v8_flags: str) -> Iterator[tuple[st
     words = ("--bundle", "--format=esm", "--external:node:*", "--log-level=error")
     script, out = MODULES / "esbuild" / "bin" / "esbuild", folder / "worker.mjs"
     entry = WORKER / "src" / "verifier" / "worker.ts"
-    subprocess.run(  # noqa: S603 - words of ours
+    subprocess.run(  # noqa: S603 - a fixed command
         [_node(), str(script), str(entry), *words, f"--outfile={out}"], check=True
     )
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -159,7 +159,7 @@ class Points:
         return rows
 
     def _warm_rows(self, count: int) -> Bytes:
-        """So many records to be filled in, in memory that this thread has used before."""
+        """`count` records to be filled in, in memory that this thread has used before."""
         held: Bytes | None = getattr(self._thread, "rows", None)
         if held is None or len(held) < count:
             held = self._thread.rows = np.tile(self._template, (count, 1))

@@ -33,7 +33,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line of the table: a figure of ours beside a floor or a peer of the same run."""
+    """One line of the table: a figure of q2v beside a floor or a peer of the same run."""
 
     name: str
     ours: float

@@ -20,7 +20,7 @@ SCRATCH = (
     Path("build") / "bench"
 )  # in the clone, and git ignores it: a small /tmp would not hold it
 RESULTS = Path("benchmarks") / "RESULTS.md"
-# Points -> how often they are moved. The move that has a demand is told by the median of its time.
+# Points -> how often they are moved. The move with the median time stands for the others.
 QUICK_MOVES = {20_000: 1}
 FULL_MOVES = {whole.DEMANDED_POINTS: 3, 1_000_000: 1}
 SECOND_PROCESS_POINTS = 60_000  # a worker's start is then a fifth of its time
@@ -45,7 +45,7 @@ def main() -> None:
             told.append(text)
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
-    gc.unfreeze()  # or duckdb's binding tells of everything that it cannot let go at the end
+    gc.unfreeze()  # or duckdb's binding lists at the end everything that it cannot free
     if choice.write:
         _write(told, full=choice.full)
 

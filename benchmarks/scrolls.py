@@ -65,7 +65,7 @@ class Scrolls:
         )
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self._channel.close()
         self._grpc_client.close()
         self._rest_client.close()

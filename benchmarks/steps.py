@@ -211,7 +211,7 @@ class Steps:
             _values(page)[:, :REDUCED].copy()
 
     def read_floor(self) -> None:
-        """The part's values and payloads, decoded by the library and not looked at."""
+        """The part's values and payloads, decoded by the library and not checked."""
         file = pq.ParquetFile(str(self._file))
         for group in range(file.num_row_groups):
             file.read_row_group(group, columns=["vector", "payload"], use_threads=False)

@@ -196,8 +196,8 @@ def _contents(size: Size, group: int, requests: int) -> Requests:
 def rollback(size: Size, *, line_mbit_per_s: float = 1_000) -> Case:
     """Listings and KV entries undone, every vector compared and deleted, what is left listed.
 
-    A driver that starts again lists and undoes the entries again; of the vectors it goes on where
-    the journal says.
+    A driver that starts again lists and undoes the entries again; with the vectors it continues
+    where the journal says.
     """
     found = figures(size, line_mbit_per_s)
     group = _grouped(found.rollback_requests)

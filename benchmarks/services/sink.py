@@ -1,6 +1,6 @@
 """A target that throws every upload away as fast as a socket gives it, and lies about it.
 
-What it is asked to give back it makes anew (`made`), so that `q2v migrate` runs to its end. It
+What it is asked to give back it makes (`made`), so that `q2v migrate` runs to its end. It
 shows how fast a sender is; whether what was sent is right, the sandbox and its tests show.
 """
 

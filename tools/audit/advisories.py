@@ -24,7 +24,7 @@ class NotAsked:
 
 
 def ask(installed: Mapping[str, str], client: httpx.Client) -> Asked | NotAsked:
-    """One request with names and versions, all from the public registry; nothing else is told."""
+    """One request with names and versions of public packages, and nothing else."""
     packages = sorted(installed.items())
     queries = [
         {"package": {"name": name, "ecosystem": "PyPI"}, "version": version}

@@ -17,7 +17,7 @@ SBOM = Path("build/sbom.json")
 
 
 def main() -> int:
-    """Say what holds; 0 when nothing is wrong that could be looked at."""
+    """Print what holds; 0 unless a check that could be made has failed."""
     found = list(distributions())
     installed = {str(canonicalize_name(one.metadata["Name"])): one.version for one in found}
     lock = read_lock(LOCK.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """Texts are in plain words: the phrases that mark a private dialect are refused (docs/glossary.md).
 
-A text is a page, or a comment, docstring or message of the code. Names are not looked at here.
+A text is a page, or a comment, docstring or message of the code. Names do not count.
 """
 
 import re
@@ -28,8 +28,16 @@ CODE = (
     "tests/reconcile",
     "rehearsal",
     "sandbox",
+    "benchmarks",
+    "tools",
+    "examples",
 )
-PAGES = ("*.md", "docs/*.md", "sandbox/*.md", "benchmarks/*.md", "examples/*.md", "snapshots/*.md")
+PAGES = (
+    *("*.md", "docs/*.md", "sandbox/*.md", "benchmarks/*.md", "examples/*.md", "snapshots/*.md"),
+    *("tests/*.md", "tests/cases/**/*.md", "tests/clients/*.md", "tests/conformance/*.md"),
+    *("worker/*.md", "worker/kit/*.md", "worker/src/**/*.ts", "worker/kit/*.ts"),
+    *("worker/test/**/*.ts",),
+)
 # Frozen when they were written.
 HISTORY = {"CHANGELOG.md"}
 

@@ -19,7 +19,7 @@ export interface CheckedVector {
   readonly chunk: FileChunk;
   readonly values: number[];
   readonly metadata: Record<string, VectorizeVectorMetadata>;
-  /** At most so many bytes in the body of an upsert. */
+  /** Bytes of the body of an upsert, at most. */
   readonly bytesMax: number;
 }
 

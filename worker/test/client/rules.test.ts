@@ -132,7 +132,7 @@ describe("vectors", () => {
     expect(JSON.parse(JSON.stringify(checked?.metadata))).toEqual(metadata);
   });
 
-  test("a vector never takes more bytes than its batch was told", () => {
+  test("a vector never takes more bytes than its batch says", () => {
     const values = whole.values.map((_, at) => -Number.MIN_VALUE * 1e285 * (1 + at / 7));
     const dot = new Naming({ ...RULES, metric: "dot-product" });
     const [checked] = checkVectors([{ ...whole, values }], dot);
@@ -156,7 +156,7 @@ describe("batches", () => {
     expect(slices([1, 2, 3], 2)).toEqual([[1, 2], [3]]);
   });
 
-  test("lanes run at most so many at once, and keep the order of the answers", async () => {
+  test("lanes run at most their number at once, and keep the order of the answers", async () => {
     let running = 0;
     let most = 0;
     const answers = await inLanes([5, 1, 4, 2, 3, 0], 3, async (ms) => {

@@ -13,7 +13,7 @@ import { VectorIndex, type VectorIndexRules } from "./vectors";
 /** The binding of the one index; or name of each index -> its binding. */
 export type VectorizeBindings = Vectorize | Readonly<Record<string, Vectorize>>;
 
-/** Of the ids that a call is about, so many are asked for to find a file without an entry. */
+/** How many of the ids that a call is about are asked for, to find a file without an entry. */
 const CALL_IDS_MAX = IDS_PER_GET / 2;
 
 /** The names of a record; null for a binding. Throws PreconditionError for a record that cannot be used. */

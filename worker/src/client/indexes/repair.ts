@@ -9,7 +9,7 @@ import { IDS_PER_DELETE, IDS_PER_GET } from "../limits";
 import type { Naming } from "../rules";
 import type { OpenedIndex } from "./opened_index";
 
-/** Of the numbers below the highest that an entry lacks, so many are asked for, the lowest first. */
+/** How many of the numbers below the highest that an entry lacks are asked for, the lowest first. */
 export const GAPS_MAX = 200;
 
 /** The ids of a file that the index shows now beside the known ones: those in doubt, and others. */

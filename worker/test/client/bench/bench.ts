@@ -110,8 +110,8 @@ export class Bench {
   }
 
   /**
-   * A store on a new index and a new namespace; with `indexes`, on so many new ones, each with its name. One store
-   * at a time is bound.
+   * A store on a new index and a new namespace; `indexes` is how many new indexes it gets, each with its name. One
+   * store at a time is bound.
    */
   async store(options: Partial<VectorizeClientOptions> = {}, indexes = 0): Promise<Store> {
     this.#stores += 1;
