@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from typing_extensions import override
 
@@ -79,15 +79,8 @@ def faster_line(
     name: str, ours: float, against: str, theirs: float, demand: Demand, *, unit: str = "ms"
 ) -> Line:
     """A line whose figure is how many times as fast as theirs ours is."""
-    return Line(
-        name=name,
-        ours=ours,
-        unit=unit,
-        against=against,
-        theirs=theirs,
-        figure=theirs / ours,
-        demand=demand,
-    )
+    line = ratio_line(name, ours, against, theirs, demand, unit=unit)
+    return replace(line, figure=theirs / ours)
 
 
 def cpu_ms(

@@ -209,12 +209,6 @@ def differing(past_difference: Evening, tmp_path: Path) -> Evening:
     return past_difference.copy(tmp_path)
 
 
-@pytest.fixture
-def caught_up(past_catch_up: Evening, tmp_path: Path) -> Evening:
-    """The move, and a catch-up that brought `EDITS`."""
-    return past_catch_up.copy(tmp_path)
-
-
 @pytest.mark.slow
 def test_a_catch_up_writes_and_deletes_what_has_changed_and_nothing_else(
     differing: Evening,

@@ -12,7 +12,7 @@ import click
 
 from migrate.errors import ExitCode
 from migrate.plan.rules import PlanRules
-from migrate.ports import Target
+from migrate.ports import PointSource, Target
 from migrate.run.choose.chain import check_decisions
 from migrate.run.choose.find import find_parent, find_snapshot
 from migrate.run.folder import RunFolder, run_folders
@@ -124,10 +124,7 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
         tool=TOOL,
         seal_key=key,
     )
-    choices = Choices(
-        allow_empty=flags["allow_empty"],
-        max_delete=flags["max_delete"],
-    )
+    choices = Choices(allow_empty=flags["allow_empty"], max_delete=flags["max_delete"])
     with (
         open_progress(sys.stderr, clock) as progress,
         executor.machines(progress.say) as machines,
@@ -146,32 +143,17 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             clock=clock, progress=progress, reads_in_flight=settings.limits.reads_in_flight
         )
         own = own_index(settings)
-        if _has_moved_elsewhere(parent, own, options):
-            progress.say(
-                f"moving {parent.manifest.snapshot_id}, which a run into another of the vector "
-                "indexes moves: no further difference is taken"
-            )
-            difference = describe_difference(parent)
-        else:
-            difference = take_difference(
-                source,
-                parent,
-                options,
-                runtime,
-                open_readers=ReaderOpening(
-                    settings=settings,
-                    options=options,
-                    progress=progress,
-                    recorded=False,
-                    machines=machines,
-                ),
-            )
+        opening = ReaderOpening(
+            settings=settings,
+            options=options,
+            progress=progress,
+            recorded=False,
+            machines=machines,
+        )
+        difference = _difference(source, parent, own, opening, runtime)
         found = Snapshot(directory.child(difference.snapshot_id), key)
         route = route_from_snapshot(found, configured_target(settings), clock)
-        moved, exit_code = (
-            None,
-            _exit_code_held(found, target, plan_rules(settings, choices)),
-        )
+        moved, exit_code = None, _exit_code_held(found, target, plan_rules(settings, choices))
         if exit_code is None:
             progress.say(route.sentence())
             moved = migrate_snapshot(
@@ -193,6 +175,23 @@ def command(ctx: click.Context, settings: Settings, **flags: Unpack[Flags]) -> N
             notes = [*_notes(found, own), *refusal_notes(moved.refused, advise)]
     show(difference, moved, route, following, exit_code, notes=notes, as_json=flags["as_json"])
     ctx.exit(exit_code)
+
+
+def _difference(
+    source: PointSource,
+    parent: Snapshot,
+    own: str | None,
+    opening: ReaderOpening,
+    runtime: Runtime,
+) -> DifferenceReport:
+    """What has changed since `parent`; `parent` itself, where another index moves that one now."""
+    if _has_moved_elsewhere(parent, own, opening.options):
+        runtime.progress.say(
+            f"moving {parent.manifest.snapshot_id}, which a run into another of the vector "
+            "indexes moves: no further difference is taken"
+        )
+        return describe_difference(parent)
+    return take_difference(source, parent, opening.options, runtime, open_readers=opening)
 
 
 def _exit_code_held(snapshot: Snapshot, target: Target, rules: PlanRules) -> ExitCode | None:
