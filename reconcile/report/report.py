@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+import reconcile.page  # its names load a template engine when they are used
 from migrate.errors import ExitCode
 from migrate.model.sealed_json import seal_json
 from migrate.run.drift_report import REPORT_FORMAT, UNFILTERED, IdSums
@@ -15,7 +16,6 @@ from migrate.storage.layout import COMBINED, DIFFERS, PAGE, REPORT
 from reconcile.diff import DriftKind
 from reconcile.differences import Named
 from reconcile.naming import first_named, write_named
-from reconcile.page import of_reconcile, render_page
 from reconcile.sampling import Coverage
 from reconcile.scan.kv import KvScan
 from reconcile.scan.metadata import IndexFinding, MetadataScan
@@ -218,6 +218,6 @@ def write_report(run: RunFolder, report: ReconcileReport) -> str:
     write_named(folder, report.differs)
     sealed = seal_json(document, run.snapshot.key)
     sha256 = hashlib.sha256(sealed).hexdigest()
-    page = render_page(of_reconcile(run, document, folder, sha256))
+    page = reconcile.page.render_page(reconcile.page.of_reconcile(run, document, folder, sha256))
     folder.file(PAGE).write(page.encode())
     return folder.file(REPORT).write(sealed)
