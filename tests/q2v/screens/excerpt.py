@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from difflib import unified_diff
 from itertools import dropwhile, groupby
 
 from q2v.runbook.samples import read_samples, samples_text
@@ -44,10 +45,11 @@ def check_samples(screens: Mapping[str, str]) -> None:
         names = sorted(kept, key=lambda name: (order.index(name.split()[0]), name))
         text = samples_text({name: kept[name] for name in names})
         SAMPLES.write_text(text, encoding="utf-8")
-    differing = {
-        name: text for name, text in screens.items() if _words(text) != _words(kept.get(name, ""))
-    }
-    assert differing == {}
+    differing = [
+        "\n".join(unified_diff(_words(kept.get(name, "")), _words(text), "kept", name, n=4))
+        for name, text in screens.items()
+    ]
+    assert not any(differing), "\n\n".join(filter(None, differing))
 
 
 def _words(sample: str) -> Sequence[str]:
