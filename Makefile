@@ -60,9 +60,9 @@ test: export OPENBLAS_NUM_THREADS := 1
 test: $(SETUP) $(NODE) ## the tests except the slow ones; ALL=1 for all, T=path K=pattern for a part
 	@$(PYTEST) $(if $(T),$(T),tests) $(if $(K),-k '$(K)') $(if $(T)$(K),,-m '$(if $(ALL),,not slow and not browser and )not search')
 
-# Tests wait for sockets a quarter of their time; the other checks fill it, and are shown after them.
+# The other checks fill the time in which tests wait for sockets; they are shown after them.
 check: $(SETUP) $(NODE) lint chromium ## all that CI asks for: format, lint, layers, types, audit, site, every test (about twenty minutes)
-	@nice -n 19 $(MAKE) --no-print-directory types audit site worker-lint > $(TMPDIR)/checks.log 2>&1 & beside=$$!; \
+	@$(MAKE) --no-print-directory types audit site worker-lint > $(TMPDIR)/checks.log 2>&1 & beside=$$!; \
 		$(MAKE) --no-print-directory test ALL=1; tests=$$?; \
 		wait $$beside; checks=$$?; cat $(TMPDIR)/checks.log; exit $$((tests + checks))
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 POINTS = 1_500
 PART_POINTS = 100
-WORKERS = 4
+WORKERS = 3  # each takes two seconds of CPU to start, and again after a kill
 LOOK_S = 0.05  # between two looks into the store, each of which is two requests
 # q2v with small parts: their size is a constant, its meaning is the same.
 PROGRAM = f"""
@@ -109,7 +109,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def running(
     bench: Workbench, killed: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
-    """A cluster of four workers as processes, for all tests: a worker that ends is replaced.
+    """A cluster of workers as processes, for all tests: a worker that ends is replaced.
 
     Without Dask's profiler, which looks at every worker a hundred times a second.
     """
