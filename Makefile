@@ -208,7 +208,7 @@ browser-test: $(SETUP) $(NODE) chromium ## the pages in a headless Chromium, whi
 	@$(BIN)/python -m pytest -q -m browser tests/browser
 
 SEEDS ?= 2000
-faults: $(SETUP) ## every fault at every step, simulated cutovers, operators, planted bugs, fifty kills (an hour and more; SEEDS=20000: hours)
+faults: $(SETUP) $(NODE) chromium ## every fault at every step, simulated cutovers, operators, planted bugs, fifty kills (an hour and more; SEEDS=20000: hours)
 	@$(BIN)/python -m tests.faults.sweep
 	@$(BIN)/python -m tests.faults.simulation --kind cutover --seeds $(SEEDS)
 	@$(BIN)/python -m tests.faults.simulation --kind evening --seeds 300
