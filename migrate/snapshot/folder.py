@@ -61,10 +61,17 @@ class Snapshot:
         """Read the manifest; with a key it must carry the HMAC of that key.
 
         Raises UsageError when the folder holds no manifest, ArtefactDamagedError when the
-        manifest fails a check.
+        manifest fails a check or was lost: a snapshot that has runs was sealed.
         """
         file = folder.file(MANIFEST)
         if not file.is_there():
+            if _has_runs(folder):
+                raise damaged(
+                    str(file),
+                    "it is missing, and runs of the snapshot lie beside it",
+                    remedy=f"{RESTORE_REMEDY}; without it nothing of these runs can be proven or "
+                    "taken back",
+                )
             raise UsageError(
                 f"{folder}: no sealed snapshot ({MANIFEST} is missing)",
                 remedy="run `q2v snapshot` until it is complete, or name another folder",
@@ -324,16 +331,17 @@ class Snapshot:
 
 
 def sealed_folders(directory: WorkFolder) -> list[WorkFolder]:
-    """Sealed snapshots in a folder, oldest first (ids start with their time)."""
-    return [folder for folder in _folders(directory) if folder.has_file(MANIFEST)]
+    """Sealed snapshots in a folder, oldest first (ids start with their time).
+
+    One that has runs and no manifest counts: it was sealed, and reading it says what is missing.
+    """
+    return [folder for folder in _folders(directory) if _was_sealed(folder)]
 
 
 def unsealed_folders(directory: WorkFolder) -> list[WorkFolder]:
     """Snapshots that were begun but not sealed, oldest first."""
     return [
-        folder
-        for folder in _folders(directory)
-        if is_begun(folder) and not folder.has_file(MANIFEST)
+        folder for folder in _folders(directory) if is_begun(folder) and not _was_sealed(folder)
     ]
 
 
@@ -352,6 +360,15 @@ def snapshot_around(folder: Folder) -> Folder | None:
             found = folder  # an export of later writes lies within the snapshot of its run
         folder = folder.parent
     return found
+
+
+def _was_sealed(folder: Folder) -> bool:
+    return folder.has_file(MANIFEST) or _has_runs(folder)
+
+
+def _has_runs(folder: Folder) -> bool:
+    """Whether runs lie under a snapshot; each begins after the snapshot was sealed."""
+    return folder.has(RUNS) and folder.has(PARTS)
 
 
 def _folders(directory: WorkFolder) -> list[WorkFolder]:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from migrate.errors import ExitCode
+from migrate.snapshot.folder import sealed_folders, unsealed_folders
+from migrate.storage.local_folder import LocalFolder
 from q2v.main import cli
 from tests.e2e.older.older_files import copy_older
 
@@ -101,3 +104,26 @@ def test_a_part_that_is_seen_to_be_damaged_is_mended_first(
     assert (document["next_argv"], part.name in document["damage"]) == (None, True)
     assert "now: a file of the snapshot is damaged: " in " ".join(shown.stdout.split())
     assert directory == empty / "snapshots"
+
+
+@pytest.mark.fault("G16")
+@pytest.mark.parametrize("command", ["status", "rollback", "archive"])
+def test_a_snapshot_with_runs_whose_manifest_is_missing_is_damaged_and_not_begun(
+    empty: Path, command: str
+) -> None:
+    """`q2v snapshot` would read it again, and its runs could not be taken back."""
+    _, run = copy_older(empty, "complete-and-equal")
+    snapshot = run.parents[1]
+    (snapshot / "manifest.json").unlink()
+    directory = LocalFolder(empty / "snapshots")
+
+    result = CliRunner().invoke(cli, [command])
+    listed = json.loads(CliRunner().invoke(cli, ["list", "--json"]).stdout)
+
+    assert result.exit_code == ExitCode.DAMAGED, result.stderr
+    told = " ".join(result.stderr.split())
+    assert f"{snapshot.name}/manifest.json" in told
+    assert "restore the file from a copy" in told
+    assert "runs of the snapshot" in listed["snapshots"][0]["state"]
+    assert [folder.name for folder in sealed_folders(directory)] == [snapshot.name]
+    assert unsealed_folders(directory) == [], "so it is not read again"
