@@ -2,7 +2,9 @@
 
 The engine writes when it opens a shard: it replays the journal, rewrites its settings file and
 flushes on closing, and an engine newer than the writer may change the format permanently. It
-therefore opens a copy, and the original is only read. Holes of sparse files are kept.
+therefore opens a copy, and the original is only read. It writes through mappings, also into holes
+of sparse files; the system ends a process that does so on a full disk (SIGBUS). The copy therefore
+has room on the disk for all its bytes, holes included, before the engine opens it.
 """
 
 import errno
@@ -12,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from migrate.errors import LocalStorageError, PreconditionError, RunLockedError
@@ -23,7 +25,6 @@ JOURNAL = "wal"  # the engine and a server lock this folder as long as a shard i
 COPY_PREFIX = "copy-"
 COPY_LOCK = "lock"
 BLOCK_BYTES = 1 << 20
-ALLOCATION_BYTES = 512  # the unit of `st_blocks`
 FOLDERS_DEEP_MAX = 20
 REPORTED_BYTES_MIN = 100_000_000  # a smaller copy takes too little time to report
 
@@ -52,13 +53,13 @@ def copied_folders(
     """A copy of each folder until the block ends; the caller has locked the store."""
     with own_folder(copies) as folder:
         before = [list(_files(one, FOLDERS_DEEP_MAX)) for one in folders]
-        needed = sum(file.allocated_bytes for files in before for file in files)
+        needed = sum(file.bytes for files in before for file in files)
         check_room(needed, folder)
         if needed >= REPORTED_BYTES_MIN:
             say(f"copying the store of {needed:,} bytes to {folder.parent}: it is read from there")
         targets = [folder / str(position) for position in range(len(folders))]
         for one, target in zip(folders, targets, strict=True):
-            with local_io("copying", one):
+            with local_io(f"copying {one} to", target):
                 _copy_folder(one, target)
         if before != [list(_files(one, FOLDERS_DEEP_MAX)) for one in folders]:
             raise PreconditionError(
@@ -160,7 +161,6 @@ class _File:
     path: Path
     bytes: int
     written_ns: int
-    allocated_bytes: int = field(compare=False)  # may change without a write
 
 
 def _files(folder: Path, deep: int) -> Iterator[_File]:
@@ -181,8 +181,7 @@ def _files(folder: Path, deep: int) -> Iterator[_File]:
                     remedy="take it out of the folder of the shard",
                 )
             state = path.stat()
-            allocated_bytes = state.st_blocks * ALLOCATION_BYTES
-            yield _File(path, state.st_size, state.st_mtime_ns, allocated_bytes)
+            yield _File(path, state.st_size, state.st_mtime_ns)
 
 
 def check_room(needed: int, folder: Path) -> None:
@@ -191,8 +190,8 @@ def check_room(needed: int, folder: Path) -> None:
         free = shutil.disk_usage(folder).free
     if needed > free:
         raise LocalStorageError(
-            f"the store is read from a copy of {needed:,} bytes, and {folder.parent} has {free:,} "
-            "free",
+            f"the store is read from a copy of {needed:,} bytes, holes in its files included, and "
+            f"{folder.parent} has {free:,} free",
             remedy="free some disk space, or use a --dir on a larger disk",
         )
 
@@ -207,12 +206,20 @@ def _copy_folder(source: Path, target: Path) -> None:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    """Copy a file and keep its holes. After a kill the unfinished copy is removed."""
+    """Copy a file; its holes become room that is reserved. After a kill the copy is removed."""
     with source.open("rb") as read, disk().create(target) as write:
         size = os.fstat(read.fileno()).st_size
-        write.truncate(size)
+        reserve(write.fileno(), size)
         for start, end in _data(read.fileno(), size):
             _copy_range(read.fileno(), write.fileno(), start, end)
+
+
+def reserve(handle: int, size: int) -> None:
+    """Give a file its size, and room on the disk for each byte where the system can."""
+    if size and hasattr(os, "posix_fallocate"):  # macOS has none
+        os.posix_fallocate(handle, 0, size)
+    else:
+        os.truncate(handle, size)
 
 
 def _data(handle: int, size: int) -> Iterator[tuple[int, int]]:

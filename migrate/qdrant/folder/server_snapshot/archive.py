@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from migrate.errors import MigrationError, PreconditionError
+from migrate.qdrant.folder.copy import reserve
 from migrate.storage.disk import disk
 
 BLOCK_BYTES = 512  # of a tar archive
@@ -66,7 +67,7 @@ class Archive:
                 yield file
 
     def unpack(self, path: PurePosixPath, target: Path) -> None:
-        """Write a file; its holes, and other long runs of zeros, become holes."""
+        """Write a file; its holes, and other long runs of zeros, are reserved and not written."""
         with self.opened(path) as read, io.BufferedWriter(disk().create(target)) as write:
             while block := read.read(COPIED_BYTES):
                 if _is_zeros(block):
@@ -74,7 +75,7 @@ class Archive:
                 else:
                     write.write(block)
             size = write.tell()
-            write.truncate(size)
+            reserve(write.fileno(), size)
         if size != self.bytes_of(path):
             raise self.refused(f"its file {path} has {size:,} bytes, its header says otherwise")
 

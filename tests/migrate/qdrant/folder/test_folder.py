@@ -17,7 +17,7 @@ import pytest
 from migrate.errors import ExitCode, LocalStorageError, PreconditionError, RunLockedError
 from migrate.model.digest import digest_points
 from migrate.model.records import PointId, ShardCount
-from migrate.qdrant.folder.copy import own_folder
+from migrate.qdrant.folder.copy import copied_folders, own_folder
 from migrate.qdrant.folder.source import EdgeSource
 from migrate.snapshot.walk import walk_ids, walk_points
 from tests.harness.running.programs import run_python, start_python
@@ -384,12 +384,27 @@ def test_a_copy_that_takes_a_while_is_said(folder: Path, monkeypatch: pytest.Mon
 def test_a_copy_that_does_not_fit_is_refused_with_both_numbers(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    """The engine writes into the holes of its files: each byte of them is needed."""
+    needed = sum(path.stat().st_size for path in folder.glob("*/**/*") if path.is_file())
+    usage = shutil.disk_usage(tmp_path)._replace(free=needed - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
-    with pytest.raises(LocalStorageError, match=r"a copy of [\d,]+ bytes, .* 1,000 free"):
+    with pytest.raises(LocalStorageError, match=f"{needed:,} bytes, .* {needed - 1:,} free"):
         EdgeSource(folder, collection="docs", copies=tmp_path / "copies")
     assert list((tmp_path / "copies").iterdir()) == []
+
+
+@pytest.mark.fault("F01", "G12")
+def test_the_holes_of_a_copy_are_room_that_no_other_file_can_take(tmp_path: Path) -> None:
+    """On a full disk the system ends a process that writes into a hole through a mapping."""
+    (tmp_path / "store").mkdir()
+    with (tmp_path / "store" / "sparse").open("wb") as file:
+        file.truncate(1 << 20)
+    with copied_folders([tmp_path / "store"], tmp_path / "copies", print) as (copy,):
+        state = (copy / "sparse").stat()
+
+    assert state.st_size == 1 << 20
+    assert state.st_blocks * 512 >= 1 << 20
 
 
 @pytest.mark.fault("F01", "F22")

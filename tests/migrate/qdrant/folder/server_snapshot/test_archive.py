@@ -118,8 +118,8 @@ def test_more_after_the_end_is_refused() -> None:
     assert "is damaged" in refused(WHOLE + WHOLE)
 
 
-def test_a_sparse_file_is_unpacked_with_its_holes(tmp_path: Path) -> None:
-    """The server's library writes sparse files as GNU tar does."""
+def test_a_sparse_file_is_unpacked_with_room_for_its_holes(tmp_path: Path) -> None:
+    """The server's library writes sparse files as GNU tar does; the engine fills holes."""
     sparse = tmp_path / "sparse"
     with sparse.open("wb") as file:
         file.truncate(8_000_000)
@@ -133,7 +133,7 @@ def test_a_sparse_file_is_unpacked_with_its_holes(tmp_path: Path) -> None:
     opened(made).unpack(PurePosixPath("sparse"), tmp_path / "unpacked")
 
     assert (tmp_path / "unpacked").read_bytes() == sparse.read_bytes()
-    assert (tmp_path / "unpacked").stat().st_blocks * 512 < 3_000_000
+    assert (tmp_path / "unpacked").stat().st_blocks * 512 >= 8_000_000
 
 
 def test_a_sparse_file_with_impossible_ranges_is_refused() -> None:
