@@ -22,50 +22,86 @@ def shown_settings(settings: Settings) -> list[dict[str, object]]:
     return rows
 
 
-# What follows the first underscore in names as near to a setting as a misspelt one, which other
-# programs read: wrangler, lego, clients of databases.
-_OF_OTHERS = {
-    "CLOUDFLARE": {"API_KEY", "D1_TOKEN", "DNS_API_TOKEN", "R2_ACCOUNT_ID", "ZONE_API_TOKEN"},
-    "QDRANT": {"DB_PATH"},
-}
 _NOT_FOUND = re.compile("does not exist|No such file or directory")
-_NEAR = 0.83  # of difflib: a name without its API_ is near, PORT in place of PATH is not
+_NEAR = 0.8  # of difflib, for a whole name: a name without its API_ is near
+_SAME_WORD = 0.66  # of difflib, for one word: URI is near URL, PORT is not near PATH
+_EMPTY_WORD = "NAME"  # says nothing: QDRANT_COLLECTION_NAME
 
 
-def unknown_environment() -> list[tuple[str, str]]:
-    """Variables that set nothing and look as if they should, each with the nearest name that does.
+def unknown_environment() -> list[tuple[str, str | None]]:
+    """Variables that set nothing and look as if they should, each with the name that was meant.
 
-    They begin with Q2V_, or are nearly the name of a setting that is not set. Never the value: it
-    may be a secret.
+    They begin with Q2V_, or are nearly the name of a setting that is not set. None where no
+    setting is near. Never the value: it may be a secret.
     """
-    known = [setting.environment for setting in SETTINGS if setting.environment is not None]
-    known += [f"{setting.environment}_FILE" for setting in SETTINGS if setting.is_secret]
-    known.append(BUDGET_ENVIRONMENT)
-    found = {
-        name: _nearest(name, known)
-        for name in sorted(os.environ)
-        if name[:1] in "CQcq" and name not in known
-    }
-    return [(name, nearest) for name, nearest in found.items() if nearest is not None]
+    spelled = _spellings()
+    known = set(spelled.values())
+    found = []
+    for name in sorted(os.environ):
+        if name[:1] not in "CQcq" or name in known:
+            continue
+        meant = _meant(name.upper(), spelled)
+        if name.startswith("Q2V_") or (meant is not None and not _is_set(meant)):
+            found.append((name, meant))
+    return found
 
 
-def _nearest(name: str, known: list[str]) -> str | None:
-    if name.startswith("Q2V_"):
-        return get_close_matches(name, known, n=1, cutoff=0.0)[0]
-    near = get_close_matches(name.upper(), known, n=1, cutoff=_NEAR)
-    service, _, rest = name.partition("_")
-    if not near or rest in _OF_OTHERS.get(service, ()):
-        return None
-    nearest = near[0]
-    is_set = {nearest, f"{nearest}_FILE", nearest.removesuffix("_FILE")} & os.environ.keys()
-    return None if is_set else nearest
+def _spellings() -> dict[str, str]:
+    """The variable of each setting, by its own name and by those it would have without that.
+
+    These are made of Q2V_, with section and name or the name alone: by both it is found that
+    api_token of target has CLOUDFLARE_API_TOKEN.
+    """
+    spelled = {BUDGET_ENVIRONMENT: BUDGET_ENVIRONMENT}
+    for setting in SETTINGS:
+        if setting.environment is None:
+            continue
+        section, _, bare = setting.key.upper().partition(".")
+        for name in (f"Q2V_{bare}", f"Q2V_{section}_{bare}", setting.environment):
+            spelled[name] = setting.environment
+            if setting.is_secret:
+                spelled[f"{name}_FILE"] = f"{setting.environment}_FILE"
+    return spelled
+
+
+def _meant(name: str, spelled: dict[str, str]) -> str | None:
+    """The variable that a name most likely means; None where none is near, or several are."""
+    if name in spelled:
+        return spelled[name]
+    near = [
+        spelling
+        for spelling in get_close_matches(name, spelled, n=len(spelled), cutoff=_NEAR)
+        if _has_words(spelling, name)
+    ]
+    whole = [spelling for spelling in near if _has_words(name, spelling)]
+    if whole:
+        return spelled[whole[0]]
+    meant = {spelled[spelling] for spelling in near}  # a word is left out
+    return meant.pop() if len(meant) == 1 else None
+
+
+def _has_words(name: str, of: str) -> bool:
+    """Whether a name has each word of another, perhaps misspelt or without an underscore.
+
+    A name with a word more is of something else, as the token of R2 of another program.
+    """
+    joined, words = name.replace("_", ""), name.split("_")
+    return all(
+        word == _EMPTY_WORD or word in joined or get_close_matches(word, words, 1, _SAME_WORD)
+        for word in of.split("_")
+    )
+
+
+def _is_set(name: str) -> bool:
+    return not os.environ.keys().isdisjoint({name, f"{name}_FILE", name.removesuffix("_FILE")})
 
 
 def environment_warnings() -> list[str]:
     """The same in words."""
     return [
-        f"unknown environment variable {name} ignored; did you mean {nearest}?"
-        for name, nearest in unknown_environment()
+        f"unknown environment variable {name} ignored; "
+        + ("no setting is read from it" if meant is None else f"did you mean {meant}?")
+        for name, meant in unknown_environment()
     ]
 
 

@@ -21,7 +21,7 @@ from q2v import wiring
 from q2v.invocation import Place, current_invocation
 from q2v.options import PLANNING, SEAL, SOURCE, TARGET, VERIFIER, folder_option, json_option, takes
 from q2v.output.advice import advise
-from q2v.output.configured import hint_about, unknown_environment
+from q2v.output.configured import environment_warnings, hint_about
 from q2v.output.following import Following, TargetNow, following_here
 from q2v.output.progress import open_progress
 from q2v.output.render import write_document, write_texts
@@ -201,11 +201,9 @@ def _check_settings(rows: Rows, settings: Settings) -> None:
         what = f"not set: {', '.join(each.key for each in missing)}"
         rows.fail("settings", UsageError(what, remedy=f"{ways}\n{ASK_FOR_NAMES}"))
         return
-    unknown = [
-        f"{name} in the environment sets nothing; did you mean {nearest}?"
-        for name, nearest in unknown_environment()
-    ]
-    rows.note("settings", f"{len(settings.origins)} set, the others have defaults", unknown)
+    rows.note(
+        "settings", f"{len(settings.origins)} set, the others have defaults", environment_warnings()
+    )
 
 
 def show(rows: Rows, following: Following | None, *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from migrate.errors import UsageError
 from migrate.mapping.transforms.rules import Transform
 from migrate.mapping.value_rules import index_types, truncated_field
-from q2v.output.configured import shown_settings, unknown_environment
+from q2v.output.configured import environment_warnings, shown_settings, unknown_environment
 from q2v.rules.required import check_required
 from q2v.settings import BY_KEY, SETTINGS, Setting, Settings
 from tests.docs.settings_table import docs_table
@@ -201,6 +201,35 @@ def test_a_misspelt_environment_variable_is_noticed() -> None:
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
+        ("Q2V_TARGET_VECTOR_INDEX", "Q2V_VECTOR_INDEX"),  # by section and name
+        ("Q2V_TARGET_INDEX", "Q2V_VECTOR_INDEX"),
+        ("Q2V_SOURCE_COLLECTION", "QDRANT_COLLECTION"),
+        ("Q2V_API_TOKEN", "CLOUDFLARE_API_TOKEN"),  # by the name alone
+        ("Q2V_API_TOKEN_FILE", "CLOUDFLARE_API_TOKEN_FILE"),
+        ("Q2V_URL", "QDRANT_URL"),
+        ("Q2V_KV_NAMESPACE", "Q2V_KV_NAMESPACE_ID"),
+        ("Q2V_BUDGET", "Q2V_BUDGET_DIR"),
+        ("Q2V_DIR", None),
+        ("Q2V_DIRR", None),
+        ("Q2V_HOME", None),
+        ("Q2V_MAPPING_KEY", None),  # hash_key, group_key or order_key
+    ],
+)
+def test_the_name_that_was_meant_is_named_or_none(name: str, meant: str | None) -> None:
+    with patch.dict(os.environ, {name: "x"}, clear=True):
+        assert unknown_environment() == [(name, meant)]
+
+
+def test_a_name_like_no_other_is_warned_of_without_a_hint() -> None:
+    with patch.dict(os.environ, {"Q2V_HOME": "x"}, clear=True):
+        assert environment_warnings() == [
+            "unknown environment variable Q2V_HOME ignored; no setting is read from it"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
         ("QDRANT_APIKEY", "QDRANT_API_KEY"),
         ("QDRANT_KEY", "QDRANT_API_KEY"),
         ("QDRANT_URI", "QDRANT_URL"),
@@ -224,8 +253,10 @@ def test_a_name_that_is_nearly_one_of_a_service_is_noticed_until_that_is_set(
 def test_variables_of_other_programs_are_not_spoken_of() -> None:
     names = (
         "CLOUDFLARE_API_KEY CLOUDFLARE_EMAIL CLOUDFLARE_API_BASE_URL CLOUDFLARE_ZONE_ID "
-        "CLOUDFLARE_DNS_API_TOKEN CLOUDFLARE_ENV CLOUDFLARE_ACCESS_CLIENT_ID CF_API_TOKEN "
-        "QDRANT__SERVICE__API_KEY QDRANT_HOST QDRANT_PORT QDRANT_LOCAL_PATH COLUMNS COLORTERM"
+        "CLOUDFLARE_DNS_API_TOKEN CLOUDFLARE_R2_TOKEN CLOUDFLARE_D1_TOKEN CLOUDFLARE_ENV "
+        "CLOUDFLARE_R2_ACCOUNT_ID CLOUDFLARE_ZONE_API_TOKEN QDRANT_DB_PATH "
+        "CLOUDFLARE_ACCESS_CLIENT_ID CF_API_TOKEN QDRANT__SERVICE__API_KEY QDRANT_PORT "
+        "QDRANT_HOST QDRANT_LOCAL_PATH COLUMNS COLORTERM"
     )
     with patch.dict(os.environ, dict.fromkeys(names.split(), "x"), clear=True):
         assert unknown_environment() == []
