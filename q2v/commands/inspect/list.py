@@ -74,7 +74,9 @@ def _lines(kept: Sequence[Kept], folder: str, *, now_s: float) -> Iterator[str]:
                 yield from wrapped(_reconcile(judged, now_s), first="    ", then="        ")
     total = sum(one.bytes or 0 for one in kept)
     yield ""
-    yield f"{_plural(len(kept), 'snapshot')} in {folder}, {format_bytes(total)} of points"
+    unknown = sum(one.bytes is None for one in kept)  # begun, or it cannot be read
+    rest = f", and {format_count(unknown)} of unknown size" if unknown else ""
+    yield f"{_plural(len(kept), 'snapshot')} in {folder}, {format_bytes(total)} of points{rest}"
 
 
 def _snapshot(kept: Kept, now_s: float) -> str:

@@ -119,11 +119,13 @@ def test_a_snapshot_with_runs_whose_manifest_is_missing_is_damaged_and_not_begun
 
     result = CliRunner().invoke(cli, [command])
     listed = json.loads(CliRunner().invoke(cli, ["list", "--json"]).stdout)
+    lines = CliRunner().invoke(cli, ["list"]).stdout.splitlines()
 
     assert result.exit_code == ExitCode.DAMAGED, result.stderr
     told = " ".join(result.stderr.split())
     assert f"{snapshot.name}/manifest.json" in told
     assert "restore the file from a copy" in told
     assert "runs of the snapshot" in listed["snapshots"][0]["state"]
+    assert "1 snapshot in snapshots, 0 B of points, and 1 of unknown size" in lines
     assert [folder.name for folder in sealed_folders(directory)] == [snapshot.name]
     assert unsealed_folders(directory) == [], "so it is not read again"
