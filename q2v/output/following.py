@@ -34,6 +34,7 @@ from q2v.output.advice import Named, complete, options_for
 from q2v.output.standing import (
     current_finding,
     is_base_left,
+    is_bound_elsewhere,
     is_flattened,
     is_go,
     is_index_unasked,
@@ -59,6 +60,7 @@ class Following:
     index: str | None = None  # which of several vector indexes it is about
     at_work: str | None = None  # the q2v that works in the folder now
     damage: str | None = None  # of a file that the next steps read
+    moved_into: str | None = None  # the vector index of the newest run, if the settings say another
 
     @property
     def means(self) -> str:
@@ -67,6 +69,8 @@ class Following:
             return f"another q2v works here: {self.at_work}"
         if self.damage is not None:
             return f"a file of the snapshot is damaged: {self.damage}"
+        if self.moved_into is not None and self.situation is Situation.SNAPSHOT_SEALED:
+            return f"the snapshot was moved into {self.moved_into}, the settings name another index"
         if self.index is None:
             return self.situation.means
         if self.situation is Situation.GO:  # said of one when all are as far
@@ -230,7 +234,7 @@ def _here(around: _Around, scope: SourceScope, now: TargetNow) -> Following:
         return _of_folder(around, now)
     snapshot = Snapshot(newest.parent.parent, around.key)
     with closing(RunFolder(newest, snapshot, read_only=True)) as run:
-        return _of_run(run, around.settings, index_added=now.index_added)
+        return _of_run(run, around.settings, now)
 
 
 def newest_snapshot(folder: WorkFolder, settings: Settings, key: SealKey | None) -> Snapshot | None:
@@ -261,16 +265,20 @@ def following_snapshot(
 def _of_snapshot(
     snapshot: Snapshot, settings: Settings, index: str | None, now: TargetNow
 ) -> Following:
-    folder, runs = snapshot.folder.parent, run_folders(snapshot, index)
+    runs = run_folders(snapshot, index)
     if runs:
         with closing(RunFolder(runs[-1], snapshot, read_only=True)) as run:
-            return _of_run(run, settings)
+            return _of_run(run, settings, now)
+    around = _Around(snapshot.folder.parent, settings, snapshot.key, index)
+    return _of_unmoved(snapshot, around, now)
+
+
+def _of_unmoved(snapshot: Snapshot, around: _Around, now: TargetNow) -> Following:
+    """What comes next for a snapshot that no run has moved to where the settings say."""
     situation = next_step(Position(newest=Sealing.SEALED, provisioned=now.provisioned))
     is_named = situation is Situation.SNAPSHOT_SEALED
-    named = (
-        [snapshot.folder] if is_named and snapshot.folder != last(sealed_folders(folder)) else []
-    )
-    around = _Around(folder, settings, snapshot.key, index)
+    is_last = snapshot.folder == last(sealed_folders(around.folder))
+    named = [snapshot.folder] if is_named and not is_last else []
     return around.command(situation, named, _flags_of_provision(situation, now))
 
 
@@ -292,7 +300,7 @@ def following_run(run: RunFolder, settings: Settings, *, alone: bool = False) ->
 
     def find(index: str | None) -> Following:
         if index == own:
-            return _of_run(run, settings)
+            return _of_run(run, settings, alone=alone)
         return _here(_Around(folder, settings, key, index), scope, _UNREAD)
 
     if alone or own not in settings.target.shards:  # the settings may have another list
@@ -355,7 +363,9 @@ def _with_standing(following: Following, standing: list[str], settings: Settings
     return replace(following, text=f"{following.text}; {more}")
 
 
-def _of_run(run: RunFolder, settings: Settings, *, index_added: bool = False) -> Following:
+def _of_run(
+    run: RunFolder, settings: Settings, now: TargetNow = _UNREAD, *, alone: bool = False
+) -> Following:
     folder, manifest = run.snapshot.folder.parent, run.snapshot.manifest
     scope = SourceScope(manifest.collection, manifest.filter)
     newest, sealed = newest_of(folder, run.snapshot.folder, scope, run.snapshot.key)
@@ -366,6 +376,11 @@ def _of_run(run: RunFolder, settings: Settings, *, index_added: bool = False) ->
     later_runs = [one for one in run_folders(run.snapshot, own) if one.name > run.folder.name]
     later_runs += [] if later is None else run_folders(later, own)
     reached = position_of(run.state())
+    is_due = reached.run is Reached.COMPLETE and newest is Sealing.NONE and not later_runs
+    if is_due and not alone and is_bound_elsewhere(run, settings):
+        moved_into = run.plan.vector_target["vector_index"]
+        around = _Around(folder, settings, run.snapshot.key, own)
+        return replace(_of_unmoved(run.snapshot, around, now), moved_into=moved_into)
     if reached.run is Reached.ROLLED_BACK and is_base_left(run):
         reached = replace(reached, run=Reached.ROLLING_BACK)
     unwaived = run.unwaived_counts()
@@ -377,7 +392,7 @@ def _of_run(run: RunFolder, settings: Settings, *, index_added: bool = False) ->
             superseded=bool(later_runs),
             reconcile_begun=is_reconcile_begun(run),
             finding=finding,
-            index_added=index_added or is_index_unasked(run, finding, settings),
+            index_added=now.index_added or is_index_unasked(run, finding, settings),
             unwaived=bool(unwaived),
             moving=manifest.moving,
             go=reached.run is Reached.COMPLETE and is_go(run),

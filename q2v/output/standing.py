@@ -8,13 +8,14 @@ from migrate.model.hmac_key import SealKey
 from migrate.model.sealed_json import damaged
 from migrate.run.choose.chain import open_base
 from migrate.run.drift_report import journals_compared
-from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, report_folders, run_folders
+from migrate.run.folder import REPORT_BYTES_MAX, RunFolder, read_plan, report_folders, run_folders
 from migrate.run.next_step import Finding, Sealing, read_finding
 from migrate.snapshot.begun.journal import open_snapshot_journal
 from migrate.snapshot.folder import Snapshot, sealed_folders, unsealed_folders
 from migrate.snapshot.manifest import SourceScope
 from migrate.storage.folder import Folder, WorkFolder
 from migrate.storage.layout import REPORT, reconcile_name
+from q2v.rules.scope import configured_scope
 from q2v.rules.stages import wanted_indexes
 from q2v.settings import Settings
 from reconcile.gate.record import is_newest_go
@@ -109,6 +110,26 @@ def is_base_left(run: RunFolder) -> bool:
         return False
     with closing(base):
         return not base.state().rollback_completed or is_base_left(base)
+
+
+def is_bound_elsewhere(run: RunFolder, settings: Settings) -> bool:
+    """Whether the settings name a vector index that no run of the folder was planned for.
+
+    For the same points, and for a move into one index alone.
+    """
+    wanted, manifest = settings.target.vector_index, run.snapshot.manifest
+    is_divided = bool(settings.target.shards) or run.plan.mapping.own_index is not None
+    if is_divided or wanted in {None, run.plan.vector_target["vector_index"]}:
+        return False
+    if not configured_scope(settings).fits(manifest.collection, manifest.filter):
+        return False
+    for sealed in sealed_folders(run.snapshot.folder.parent):
+        with suppress(MigrationError):  # the command that reads that run says why it cannot
+            snapshot = Snapshot(sealed, run.snapshot.key)
+            plans = [read_plan(folder, snapshot) for folder in run_folders(snapshot)]
+            if any(plan.vector_target["vector_index"] == wanted for plan in plans):
+                return False
+    return True
 
 
 def _numbers(run: RunFolder) -> list[int]:

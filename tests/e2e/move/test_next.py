@@ -275,6 +275,24 @@ def test_the_advice_about_a_target_that_is_not_empty_leads_into_a_fresh_one(
     assert compared.document["verdict"] == "equal"
 
 
+@pytest.mark.slow
+@pytest.mark.fault("F11")
+def test_a_fresh_index_after_a_complete_run_leads_to_migrate_and_no_further(tmp_path: Path) -> None:
+    with workbench(tmp_path, points(20)) as bench:
+        bench.move()
+        bench.environment["Q2V_VECTOR_INDEX"] = "fresh"
+        del bench.environment["Q2V_KV_NAMESPACE_ID"]
+        provisioned = bench.run("provision").document
+        bench.environment["Q2V_KV_NAMESPACE_ID"] = provisioned["kv_namespace_id"]
+        nexts = [provisioned, bench.run("check").document, bench.run("plan").document]
+
+        assert [document["situation"] for document in nexts] == ["snapshot_sealed"] * 3
+        assert follow(bench) == (["migrate", "reconcile"], "equal")
+
+        bench.environment["Q2V_VECTOR_INDEX"] = INDEX  # that of the older run: no circle
+        assert bench.run("status").document["situation"] == "equal"
+
+
 def advised(text: str) -> list[list[str]]:
     """The commands that a text names in backquotes, as words to paste."""
     return [shlex.split(command) for command in re.findall(r"`q2v ([^`]+)`", text)]

@@ -129,3 +129,22 @@ def test_a_snapshot_with_runs_whose_manifest_is_missing_is_damaged_and_not_begun
     assert "1 snapshot in snapshots, 0 B of points, and 1 of unknown size" in lines
     assert [folder.name for folder in sealed_folders(directory)] == [snapshot.name]
     assert unsealed_folders(directory) == [], "so it is not read again"
+
+
+def test_a_complete_run_into_another_index_than_the_settings_name_leads_to_migrate(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, run = copy_older(empty, "complete-and-equal")
+    own = json.loads((run / "plan.json").read_text())["vector_target"]["vector_index"]
+
+    def situation(*, index: str, collection: str = "") -> str:
+        monkeypatch.setenv("Q2V_VECTOR_INDEX", index)
+        monkeypatch.setenv("QDRANT_COLLECTION", collection)
+        document = json.loads(CliRunner().invoke(cli, ["status", "--json"]).stdout)
+        return str(document["situation"])
+
+    assert situation(index=own) == "equal"
+    assert situation(index="fresh") == "snapshot_sealed"
+    assert last_line() == "next: q2v migrate"
+    assert f"was moved into {own}, the settings" in CliRunner().invoke(cli, ["status"]).stdout
+    assert situation(index="fresh", collection="other") == "equal"
