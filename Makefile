@@ -224,7 +224,7 @@ dist: $(SETUP) ## both wheels, into dist/
 		$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation -w dist . ./rehearsal
 	@ls dist
 
-clean: ## remove everything that make made; snapshots stay
+clean: ## remove .venv, caches, dist and build, with tutorial and rehearsal in it; snapshots/ stays
 	@rm -rf $(VENV) $(WORKER)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist rehearsal/build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -120,11 +120,15 @@ def _explain_abort(error: KeyboardInterrupt | click.Abort, invocation: Invocatio
 def _explain_usage(error: click.ClickException) -> Failure:
     context = error.ctx if isinstance(error, click.UsageError) else None
     command = context.command_path if context is not None else "q2v"
+    place = ""
+    if isinstance(error, click.NoSuchOption) and command == "q2v":
+        typed = error.option_name
+        place = f"; an option of a command stands after its name: q2v COMMAND {typed}"
     return Failure(
         exit_code=ExitCode.USAGE,
         # Of a list of words `click` makes a column.
         what=error.format_message().replace("\n\t", " "),
-        remedy=f"see {command} --help",
+        remedy=f"see {command} --help{place}",
     )
 
 

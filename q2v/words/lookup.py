@@ -14,10 +14,10 @@ from q2v.words.answers import answers_in
 from q2v.words.drift import DRIFT, MONITORED
 from q2v.words.entry import Word
 from q2v.words.reasons import REASONS
-from q2v.words.system import system_texts_in
+from q2v.words.system import ends_by_signal, system_texts_in
 
 _HOLE = "..."  # in a message, where a value stands
-_EXIT = re.compile(r"exit (?:code )?(\d+)\b")  # as the output writes an exit code
+_EXIT = re.compile(r"exit (?:code |status )?(\d+)\b")  # as the output writes an exit code
 _WORDS_MIN = 2  # of a text that is searched in the messages
 _RUN_MIN = 3  # words one after the other that a text and a message share
 _MARKS = ".,:;!?()'`\""
@@ -88,9 +88,11 @@ def look_up(text: str) -> list[Word]:
     if code := _EXIT.match(wanted):
         wanted = code[1]
     named = [word for word in words() if wanted in {_plain(word.name), _plain(word.written_as)}]
-    if named or len(wanted.split()) < _WORDS_MIN:
+    if named:
         return named
-    answers = answers_in(wanted) + system_texts_in(wanted)
+    answers = answers_in(wanted) + system_texts_in(wanted) + ends_by_signal(wanted)
+    if len(wanted.split()) < _WORDS_MIN:
+        return answers
     found = _sharing(_Text.shares, wanted)
     found = found or [word for word, _ in _known() if wanted in _plain(word.advice)]
     return answers + (found or _sharing(_Text.shares_a_run, wanted) or _nearest(wanted))

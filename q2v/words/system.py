@@ -2,6 +2,8 @@
 
 import errno
 import os
+import re
+import signal
 
 from migrate.storage.durable import REMEDIES
 from q2v.words.entry import Word
@@ -54,7 +56,26 @@ _OF_LIBRARIES = {
     "Temporary failure in name resolution": ("the name server gives no answer", _NAME),
     "failed to connect to all addresses": ("nothing answers gRPC at that address", _ADDRESS),
     "certificate verify failed": ("the certificate of the server is not trusted", _DISTRUST),
+    "timed out": ("no answer came in time", _ADDRESS),
 }
+_KEPT = "what was written is safe, and a step of a move resumes"
+_BY_SIGNAL = 128  # and the number of the signal: the exit code that a shell gives the process
+_BUG = f"report it with what `q2v --version` says; the same command can be run again: {_KEPT}"
+_OF_SIGNALS = {
+    signal.SIGBUS: (
+        "a file that is read or written through memory could not be: most often the disk is full",
+        f"{REMEDIES[errno.ENOSPC]}; {_KEPT}",
+    ),
+    signal.SIGKILL: (
+        "the process was ended from outside, without a word: most often by the system, because "
+        "memory ran out",
+        "look into the log of the system (`dmesg`), or at the memory limit of the container or "
+        f"job; give it more memory, then run the same command again: {_KEPT}",
+    ),
+    signal.SIGSEGV: ("a library has read memory that is not its own", _BUG),
+    signal.SIGABRT: ("a library has given up", _BUG),
+}
+_NUMBERED = re.compile(r"\b(?:errno|os error) (\d+)\b")
 
 
 def system_texts() -> list[Word]:
@@ -67,6 +88,42 @@ def system_texts() -> list[Word]:
 
 
 def system_texts_in(plain: str) -> list[Word]:
-    """Those that stand in a text in lower case, with underscores in place of hyphens."""
+    """Those that stand in a text in lower case, with underscores in place of hyphens.
+
+    A code of the system, by name or number, is one of its text.
+    """
     spelt = plain.replace("certificate_verify_failed", "certificate verify failed")
-    return [word for word in system_texts() if word.name.lower().replace("-", "_") in spelt]
+    words = set(re.findall(r"\w+", plain))
+    numbers = {int(number) for number in _NUMBERED.findall(plain)}
+    named = {
+        os.strerror(code)
+        for code in _OF_CODES
+        if code in numbers or errno.errorcode[code].lower() in words
+    }
+    found = [
+        word
+        for word in system_texts()
+        if word.name in named or word.name.lower().replace("-", "_") in spelt
+    ]
+    # "timed out" is a piece of "Connection timed out".
+    return [
+        word
+        for word in found
+        if not any(word.name in longer.name for longer in found if longer is not word)
+    ]
+
+
+def ends_by_signal(plain: str) -> list[Word]:
+    """What a shell says of a process that a signal has ended: its exit code, or a text."""
+    return [
+        Word(
+            name=f"{code} ({text})",
+            kind=f"end of a process by {number.name}",
+            means=means,
+            advice=advice,
+        )
+        for number, (means, advice) in _OF_SIGNALS.items()
+        for code, text in [(_BY_SIGNAL + number, signal.strsignal(number) or number.name)]
+        if plain == str(code)
+        or re.search(rf"^(?:\S+: )?{text}\b|\b\d+ {text}\b|\b{number.name}\b", plain, re.IGNORECASE)
+    ]

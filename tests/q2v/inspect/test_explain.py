@@ -19,6 +19,7 @@ from q2v.words.drift import DRIFT, MONITORED
 from q2v.words.entry import Word
 from q2v.words.lookup import look_up, messages, words
 from q2v.words.reasons import REASONS
+from q2v.words.system import ends_by_signal, system_texts_in
 from reconcile.monitor.monitor import CLASSES
 from reconcile.report.report import (
     content_classes,
@@ -94,6 +95,18 @@ def test_a_code_that_commands_end_with_that_begin_again_names_those_that_resume(
         ("[Errno -2] Name or service not known", "no address is known", "source.url"),
         ("q2v: [SSL: CERTIFICATE_VERIFY_FAILED] certificate", "not trusted", "tls.ca_file"),
         ("Permission denied", "this user may not", "make the folder writable"),
+        ("ENOSPC", "the disk is full", "free some disk space"),
+        ("Errno 28", "the disk is full", "free some disk space"),
+        ("write failed (os error 28)", "the disk is full", "free some disk space"),
+        ("timed out", "no answer came in time", "source.url"),
+        ("135", "the disk is full", "free some disk space"),
+        ("Bus error (core dumped)", "the disk is full", "run the same command again"),
+        ("137", "memory ran out", "run the same command again"),
+        ("exit status 137", "memory ran out", "more memory"),
+        ("Killed", "memory ran out", "more memory"),
+        ("zsh: killed     q2v snapshot", "memory ran out", "more memory"),
+        ("line 1: 4711 Killed    q2v snapshot", "memory ran out", "more memory"),
+        ("139", "a library", "report it"),
     ],
 )
 def test_a_text_of_the_operating_system_is_explained_first(
@@ -103,6 +116,16 @@ def test_a_text_of_the_operating_system_is_explained_first(
 
     assert means in first.means
     assert advice in first.advice
+
+
+def test_a_text_that_is_a_piece_of_another_is_not_explained_beside_it() -> None:
+    assert [word.name for word in system_texts_in("connection timed out")] == [
+        "Connection timed out"
+    ]
+
+
+def test_a_message_that_speaks_of_killed_processes_is_no_end_of_one() -> None:
+    assert ends_by_signal("a run that was killed resumes") == []
 
 
 @pytest.mark.parametrize("situation", Situation, ids=lambda one: str(one.name).lower())

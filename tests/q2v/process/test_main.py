@@ -253,6 +253,14 @@ def test_wrong_words_are_usage_errors(words: list[str], finding: str) -> None:
     assert "next: see q2v --help" in result.stderr
 
 
+def test_an_option_of_a_command_before_its_name_is_shown_its_place() -> None:
+    before = CliRunner().invoke(cli, ["--config", "F", "status"])
+    after = CliRunner().invoke(cli, ["status", "--no-such"])
+
+    assert "stands after its name: q2v COMMAND --config\n" in before.stderr
+    assert after.stderr.endswith("next: see q2v status --help\n")
+
+
 @pytest.mark.parametrize(
     ("command", "choice"),
     [("worker", "init, remove-steps"), ("fleet", "plan, run, status")],
