@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrate.errors import LocalStorageError, PreconditionError, RunLockedError
@@ -25,6 +25,7 @@ JOURNAL = "wal"  # the engine and a server lock this folder as long as a shard i
 COPY_PREFIX = "copy-"
 COPY_LOCK = "lock"
 BLOCK_BYTES = 1 << 20
+ALLOCATION_BYTES = 512  # the unit of `st_blocks`
 FOLDERS_DEEP_MAX = 20
 REPORTED_BYTES_MIN = 100_000_000  # a smaller copy takes too little time to report
 
@@ -55,8 +56,9 @@ def copied_folders(
         before = [list(_files(one, FOLDERS_DEEP_MAX)) for one in folders]
         needed = sum(file.bytes for files in before for file in files)
         check_room(needed, folder)
-        if needed >= REPORTED_BYTES_MIN:
-            say(f"copying the store of {needed:,} bytes to {folder.parent}: it is read from there")
+        held = sum(file.held_bytes for files in before for file in files)
+        if held >= REPORTED_BYTES_MIN:
+            say(f"copying the store of {held:,} bytes to {folder.parent}: it is read from there")
         targets = [folder / str(position) for position in range(len(folders))]
         for one, target in zip(folders, targets, strict=True):
             with local_io(f"copying {one} to", target):
@@ -161,6 +163,7 @@ class _File:
     path: Path
     bytes: int
     written_ns: int
+    held_bytes: int = field(compare=False)  # without holes; may change without a write
 
 
 def _files(folder: Path, deep: int) -> Iterator[_File]:
@@ -181,7 +184,8 @@ def _files(folder: Path, deep: int) -> Iterator[_File]:
                     remedy="take it out of the folder of the shard",
                 )
             state = path.stat()
-            yield _File(path, state.st_size, state.st_mtime_ns)
+            held_bytes = state.st_blocks * ALLOCATION_BYTES
+            yield _File(path, state.st_size, state.st_mtime_ns, held_bytes)
 
 
 def check_room(needed: int, folder: Path) -> None:

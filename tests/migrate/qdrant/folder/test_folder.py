@@ -17,7 +17,7 @@ import pytest
 from migrate.errors import ExitCode, LocalStorageError, PreconditionError, RunLockedError
 from migrate.model.digest import digest_points
 from migrate.model.records import PointId, ShardCount
-from migrate.qdrant.folder.copy import copied_folders, own_folder
+from migrate.qdrant.folder.copy import REPORTED_BYTES_MIN, copied_folders, own_folder
 from migrate.qdrant.folder.source import EdgeSource
 from migrate.snapshot.walk import walk_ids, walk_points
 from tests.harness.running.programs import run_python, start_python
@@ -378,6 +378,17 @@ def test_a_copy_that_takes_a_while_is_said(folder: Path, monkeypatch: pytest.Mon
         (line,) = said
 
     assert line.startswith("copying the store of ")
+
+
+@pytest.mark.fault("F01")
+def test_holes_take_no_time_and_are_not_said(folder: Path) -> None:
+    size = sum(path.stat().st_size for path in folder.glob("*/**/*") if path.is_file())
+    said: list[str] = []
+    with closing(EdgeSource(folder, collection="docs", say=said.append)):
+        pass
+
+    assert size > REPORTED_BYTES_MIN, "with its holes the store is large"
+    assert said == []
 
 
 @pytest.mark.fault("F01", "G12")
