@@ -12,7 +12,7 @@ from migrate.snapshot.manifest import LaterRecord, name_scope
 from migrate.snapshot.sealed.verify import verify_points
 from q2v import wiring
 from q2v.invocation import Place
-from q2v.options import SEAL, folder_option, json_option, takes
+from q2v.options import RUN, folder_option, json_option, takes
 from q2v.output.following import following_snapshot
 from q2v.output.progress import open_progress
 from q2v.output.render import format_bytes, render
@@ -20,7 +20,7 @@ from q2v.output.route import UNREAD_VECTORS
 from q2v.settings import Settings
 
 
-@takes("target.shards", SEAL)
+@takes(*RUN)
 @click.command("verify")
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @folder_option
